@@ -1,0 +1,533 @@
+"""The tape: an `Op` computes and says how to differentiate itself, a `Node` remembers one call of it, `backward` walks the nodes.
+
+    @op
+    def exp(x):
+        return np.exp(x)
+
+    @exp.vjp
+    def _(g, out):            # names `out`: the tape keeps the output, not the input
+        return g * out
+
+Reverse mode rests on one identity. For y = f(x) and a scalar loss L, the gradient of x is the vector-Jacobian product (VJP)
+∂L/∂x = (∂L/∂y)ᵀ ∂y/∂x. Each op knows its own; `backward` multiplies them together from the last node to the first.
+(Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.)
+"""
+import contextlib
+import dis
+import inspect
+import itertools
+import threading
+from operator import attrgetter
+
+import numpy as np
+
+_Tensor = None  # the class that ops unwrap and wrap: tensor.py stands above this file and says so through `bind`
+_count = itertools.count(1)  # creation order of nodes, which is a topological order
+_writes = 0  # in-place changes of Tensors so far: the clock against which nodes check what they kept
+_writing = threading.Lock()
+EXPOSED = -1  # in a Tensor's version cell: its array was handed out writable, so writes to it go unseen
+
+
+class _Mode(threading.local):
+    """What differs between threads: two of them build and differentiate their own graphs without disturbing each other."""
+
+    recording = True
+    monitor = None  # inspect.py's eyes: a profiler or an anomaly detector
+
+
+mode = _Mode()
+
+
+@contextlib.contextmanager
+def grad_mode(enabled):
+    """Record operations in this thread within the block (True), or do not (False)."""
+    previous, mode.recording = mode.recording, enabled
+    try:
+        yield
+    finally:
+        mode.recording = previous
+
+
+def no_grad():
+    """A context manager, and a decorator, under which this thread records nothing: outputs require no gradient."""
+    return grad_mode(False)
+
+
+def op(forward=None, *, reference=None, residuals=(), differentiable=True):
+    """Make an `Op` of a function on arrays; as a decorator, with or without arguments.
+
+    Positional parameters are the tensors, keyword-only ones are static arguments; a parameter called `needs` receives which tensors want a gradient.
+
+    Args:
+        reference: for a fused op, one served by a kernel: the same function written in NumPy operations, which also runs on Tensors.
+            It is what `create_graph=True` differentiates.
+        residuals: names of what a fused forward returns after its output, kept for the rule: `return out, mean, rstd`.
+        differentiable: False for comparisons and the like, whose outputs never require a gradient.
+    """
+    if forward is None:
+        return lambda function: Op(function, reference, residuals, differentiable)
+    return Op(forward, reference, residuals, differentiable)
+
+
+class Op:
+    """An operation: a forward function on arrays and a VJP rule whose parameter names say what the tape keeps.
+
+    Called with Tensors it returns a Tensor, and records a Node where one of them requires a gradient. Called with plain arrays it returns an array:
+    this is why a rule written with ops and NumPy functions serves both the ordinary backward (arrays) and `create_graph=True` (Tensors).
+    """
+
+    def __init__(self, forward, reference=None, residuals=(), differentiable=True):
+        self.name = forward.__name__.lstrip("_")
+        self.forward, self.reference, self.differentiable = forward, reference, differentiable
+        self.residuals = tuple(residuals.split() if isinstance(residuals, str) else residuals)
+        self.__doc__, self.__name__, self.__qualname__ = forward.__doc__, self.name, self.name
+        self.__wrapped__, self.__module__ = forward, forward.__module__
+        parameters = inspect.signature(forward).parameters.values()
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        self.tensors = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
+        self.static = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "needs"}
+        self.defaults = {name: default for name, default in self.static.items() if default is not inspect.Parameter.empty}
+        self.tells_needs = any(p.name == "needs" for p in parameters)
+        self.rule = None
+        if self.residuals and reference is None:
+            raise TypeError(f"op {self.name}: residuals {self.residuals} without a reference. Under create_graph=True a residual would silently become "
+                            "a constant; pass reference=, or compute it again in the rule")
+        if self.variadic and len(self.tensors) > 1:
+            raise TypeError(f"op {self.name}: *{self.tensors[-1]} cannot stand beside other tensors; pass them all in it")
+        taken = {"g", "out", "shapes"} & {*self.tensors, *self.static, *self.residuals}
+        if taken:
+            raise TypeError(f"op {self.name}: {', '.join(sorted(taken))} cannot name an argument or residual, because VJP rules read the tape's own by it")
+
+    def vjp(self, rule):
+        """Register the rule: a function of `g`, the gradient of the output, that returns one gradient (or None) per tensor, in order.
+
+        Its other parameters are kept by the tape and passed by name: `out`, the forward's arguments, its residuals, `needs` (one bool per tensor)
+        and `shapes` (of the tensors, which costs no memory). Checked here: a wrong name is an error now, not at the first backward.
+        """
+        if not self.differentiable:
+            raise TypeError(f"op {self.name}: declared differentiable=False, so it takes no VJP rule")
+        known = {"g", "out", "needs", "shapes", *self.tensors, *self.static, *self.residuals}
+        reads = list(inspect.signature(rule).parameters)
+        unknown = [name for name in reads if name not in known]
+        if unknown:
+            raise TypeError(f"op {self.name}: the VJP rule asks for {', '.join(map(repr, unknown))}, which the tape does not know. "
+                            f"It can have: {', '.join(sorted(known))}")
+        if "g" not in reads:
+            raise TypeError(f"op {self.name}: the VJP rule must take `g`, the gradient of the output")
+        _check_returns(self, rule)
+        self.rule = rule
+        self.slots = {name: slot for slot, name in enumerate(reads)}
+        self.g_slot = self.slots["g"]
+        self.template = [None] * len(reads)
+        self.keeps = tuple((self.slots[name], i) for i, name in enumerate(self.tensors) if name in self.slots)
+        self.keeps_out = self.slots.get("out")
+        self.keeps_others = tuple((slot, name) for name, slot in self.slots.items() if name not in ("g", "out", *self.tensors))
+        return rule
+
+    def __call__(self, *args, **static):
+        if len(args) != len(self.tensors) and not self.variadic:
+            args, static = self._positional(args, static)
+        if self.static:
+            static = {**self.defaults, **static}
+        arrays, parents, recording, wrap, scalars = [], [], False, False, False
+        for arg in args:
+            parent = None
+            if isinstance(arg, _Tensor):
+                wrap = True
+                if arg.requires_grad:
+                    parent = arg.node or arg
+                    recording = True
+                arg = arg.data
+            elif isinstance(arg, np.generic):
+                scalars = True
+            elif isinstance(arg, (list, tuple)):
+                arg = np.asarray(arg)
+            arrays.append(arg)
+            parents.append(parent)
+        if scalars and wrap:  # a NumPy scalar is as weak as a Python one: np.sqrt(d) must not make float32 into float64
+            arrays = [array.item() if isinstance(array, np.generic) else array for array in arrays]
+        recording = recording and mode.recording and self.differentiable
+        if self.tells_needs:
+            static["needs"] = tuple(recording and parent is not None for parent in parents)
+        monitor = mode.monitor
+        try:
+            result = self.forward(*arrays, **static) if monitor is None else monitor.forward(self, arrays, static)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explain(self, arrays, static, error) from None
+        if not wrap:
+            return result[0] if self.residuals else result
+        out = result[0] if self.residuals else result
+        if not isinstance(out, np.ndarray):
+            out = _as_array(self, out)
+        tensor = _Tensor(out)
+        if out.base is not None:
+            _share_version(tensor, args)
+        if recording and out.dtype.kind == "f":
+            tensor.requires_grad = True
+            tensor.node = node = Node(self, tuple(parents), args, arrays, static, tensor, result)
+            if monitor is not None:
+                monitor.recorded(node)
+        return tensor
+
+    def _positional(self, args, static):
+        """NumPy style: arguments beyond the tensors are the static ones, in order (`sum(x, 0)`)."""
+        n = len(self.tensors)
+        required = [p.name for p in inspect.signature(self.forward).parameters.values()
+                    if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
+        if len(args) < len(required) or len(args) > n + len(self.static):
+            raise TypeError(f"{self.name}: takes {', '.join(self.tensors)}; {len(args)} given")
+        if len(args) < n:
+            return args + (None,) * (n - len(args)), static
+        named = dict(zip(self.static, args[n:]))
+        twice = named.keys() & static.keys()
+        if twice:
+            raise TypeError(f"{self.name}: {', '.join(twice)} given twice")
+        return args[:n], {**named, **static}
+
+    def __repr__(self):
+        return f"<op {self.name}({', '.join([*self.tensors, *(f'{k}=' for k in self.static)])})>"
+
+
+class Node:
+    """One recorded call: the op, the nodes (or leaf Tensors) its inputs came from, and what its rule asked to keep.
+
+    It never holds its own output Tensor, so there is no reference cycle: memory goes when the last name goes, without the garbage collector.
+    """
+
+    __slots__ = ("op", "parents", "order", "shape", "dtype", "inputs", "saved", "static", "guards", "stamp", "hooks", "where", "__weakref__")
+
+    def __init__(self, op, parents, args, arrays, static, tensor, result):
+        if op.rule is None:
+            raise TypeError(f"{op.name}: an input requires a gradient but the op has no VJP rule; add one with @{op.name}.vjp")
+        self.op, self.parents, self.static = op, parents, static
+        self.order, self.stamp = next(_count), _writes
+        out = tensor.data
+        self.shape, self.dtype = out.shape, out.dtype
+        self.inputs = self.hooks = self.where = None
+        saved, guards = op.template[:], []
+        if op.variadic:
+            if op.keeps:
+                saved[op.keeps[0][0]] = tuple([_keep(i, args, arrays, guards) for i in range(len(args))])
+        else:
+            for slot, i in op.keeps:
+                saved[slot] = _keep(i, args, arrays, guards)
+        if op.reference is not None:
+            self.inputs = tuple([_keep(i, args, arrays, guards) for i in range(len(args))])
+        if op.keeps_out is not None:
+            saved[op.keeps_out] = out
+            guards.append(_guard(tensor))
+        for slot, name in op.keeps_others:
+            if name == "needs":
+                saved[slot] = tuple([parent is not None for parent in parents])
+            elif name == "shapes":
+                saved[slot] = tuple([np.shape(array) for array in arrays])
+            else:
+                saved[slot] = static[name] if name in op.static else result[1 + op.residuals.index(name)]
+        self.saved, self.guards = tuple(saved), tuple(guards)  # tuples of arrays are no burden to the garbage collector; lists are
+
+    def free(self):
+        """Let go of everything kept for the rule."""
+        self.saved = self.inputs = self.guards = self.static = None
+        self.parents = ()
+
+    def gradients(self, g):
+        """The rule applied to arrays: a tuple with one gradient (or None) per parent."""
+        arguments = list(self.saved)
+        arguments[self.op.g_slot] = g
+        results = self.op.rule(*arguments)
+        return results if type(results) is tuple and len(results) == len(self.parents) else self._checked(results)
+
+    def differentiable_gradients(self, g):
+        """The rule applied to Tensors, so that the gradients can be differentiated again; `g` is a Tensor."""
+        op, arguments = self.op, list(self.saved)
+        if op.reference is not None:
+            return self._through_reference(g, [self._rewrap(array, parent) for array, parent in zip(self.inputs, self.parents)])
+        arguments[op.g_slot] = g
+        for slot, i in op.keeps:
+            arguments[slot] = (tuple(map(self._rewrap, arguments[slot], self.parents)) if op.variadic
+                               else self._rewrap(arguments[slot], self.parents[i]))
+        if op.keeps_out is not None:
+            arguments[op.keeps_out] = self._rewrap(arguments[op.keeps_out], self)
+        return self._checked(op.rule(*arguments))
+
+    def _checked(self, results):
+        results = results if isinstance(results, (tuple, list)) else (results,)
+        if len(results) != len(self.parents):
+            raise RuntimeError(f"{self.op.name}: its VJP rule returned {len(results)} gradients for {len(self.parents)} tensors; "
+                               "return one, or None, for each")
+        return results
+
+    def _through_reference(self, g, inputs):
+        aliases = [x.view() if isinstance(x, _Tensor) and x.requires_grad else x for x in inputs]
+        static = {name: value for name, value in self.static.items() if name != "needs"}
+        out = self.op.reference(*aliases, **static)
+        wanted = [x for x in aliases if isinstance(x, _Tensor) and x.requires_grad]
+        found = iter(gradients([out], wanted, [g], create_graph=True))
+        return tuple(next(found) if isinstance(x, _Tensor) and x.requires_grad else None for x in aliases)
+
+    @staticmethod
+    def _rewrap(array, parent):
+        """The Tensor that held `array`, or one like it: connected to the same place in the graph."""
+        if isinstance(parent, Node):
+            tensor = _Tensor(array)
+            tensor.node, tensor.requires_grad = parent, True
+            return tensor
+        return array if parent is None else parent
+
+    def __repr__(self):
+        return f"<node {self.op.name} -> {self.dtype} {self.shape}>"
+
+
+def backward(tensor, gradient=None, *, retain_graph=False, create_graph=False):
+    """Add d(tensor)/d(leaf), contracted with `gradient`, to `.grad` of every leaf that requires it. See `Tensor.backward`."""
+    _check_root(tensor)
+    seeds = [_seed(tensor, gradient, create_graph)]
+    _propagate([tensor], seeds, None, retain_graph or create_graph, create_graph)
+
+
+def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_graph=None, allow_unused=True):
+    """Gradients of `outputs`, contracted with `cotangents`, with respect to `inputs`, without touching any `.grad`.
+
+    Args:
+        outputs, inputs: lists of Tensors; inputs may be leaves or anything that the outputs were computed from.
+        cotangents: one gradient per output; None stands for 1 and needs a scalar output.
+        create_graph: build the graph of the gradients, so that they can be differentiated again; implies retain_graph.
+        allow_unused: give None for an input that the outputs do not depend on; False makes that an error.
+
+    Returns: a list with one Tensor (or None) per input.
+    """
+    for tensor in outputs:
+        _check_root(tensor)
+    for position, tensor in enumerate(inputs):
+        if not tensor.requires_grad:
+            raise ValueError(f"gradients: input {position} (shape {tensor.shape}) does not require a gradient; create it with requires_grad=True")
+    cotangents = [None] * len(outputs) if cotangents is None else cotangents
+    seeds = [_seed(tensor, gradient, create_graph) for tensor, gradient in zip(outputs, cotangents, strict=True)]
+    found = _propagate(outputs, seeds, [tensor.node or tensor for tensor in inputs], retain_graph or create_graph, create_graph)
+    for position, gradient in enumerate(found):
+        if gradient is None and not allow_unused:
+            raise ValueError(f"gradients: the outputs do not depend on input {position} (shape {inputs[position].shape})")
+    return [g if g is None or isinstance(g, _Tensor) else _Tensor(own(g)) for g in found]
+
+
+def _propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
+    """Walk the graph from the roots. Leaves collect into `.grad` when `targets` is None; otherwise return the gradients of the targets.
+
+    With `since`, a creation order, only nodes made from then on are walked: what arrives at older targets is a part of their gradient (no hooks run).
+    """
+    wanted = None if targets is None else {key: None for key in targets}
+    lowest = since or (0 if targets is None else min((key.order if isinstance(key, Node) else 0) for key in targets))
+    order = _reachable(roots, lowest)
+    reached = None if lowest == 0 else set(order)
+    pending, own = {}, set()  # gradients on their way, by node; those in `own` were summed here, so nobody else holds them
+    leaves = {}
+
+    def deliver(parent, gradient):
+        if parent in pending:
+            if create_graph:
+                pending[parent] = pending[parent] + gradient
+            elif parent in own:
+                pending[parent] += gradient
+            else:
+                pending[parent] = pending[parent] + gradient
+                own.add(parent)
+        else:
+            pending[parent] = gradient
+
+    for root, seed in zip(roots, seeds):
+        deliver(root.node or root, seed)
+    for root in roots:
+        if root.node is None:
+            leaves[root] = True
+    monitor = mode.monitor
+    with grad_mode(create_graph):
+        for node in order:
+            g = pending.pop(node, None)
+            if g is not None:
+                if node.hooks:
+                    g = _run_hooks(node.hooks, g)
+                if wanted is not None and node in wanted:
+                    wanted[node] = g
+                if node.stamp != _writes and any(cell[0] > node.stamp for cell in node.guards):
+                    raise RuntimeError(f"{node.op.name}: a tensor that it kept for its gradient was changed in place before backward; "
+                                       "make the change on a copy, or after backward")
+                if monitor is not None:
+                    results = monitor.backward(node, g, create_graph)
+                elif create_graph:
+                    results = node.differentiable_gradients(g)
+                else:
+                    results = node.gradients(g)
+                for parent, gradient in zip(node.parents, results):
+                    if parent is None or gradient is None:
+                        continue
+                    if gradient.shape != parent.shape:
+                        gradient = _unbroadcast(node, gradient, parent.shape)
+                    if gradient.dtype != parent.dtype:
+                        gradient = gradient.astype(parent.dtype)
+                    if isinstance(parent, Node):
+                        if reached is None or parent in reached or parent in wanted:
+                            deliver(parent, gradient)
+                    elif wanted is None and not parent.hooks and not create_graph:
+                        parent.accumulate_grad(gradient)
+                    else:
+                        leaves[parent] = True
+                        deliver(parent, gradient)
+            results = gradient = None  # or the next rule would run while these are still held
+            if not retain_graph:
+                node.free()
+        for leaf in leaves:
+            g = _run_hooks(leaf.hooks, pending[leaf]) if leaf.hooks and since is None else pending[leaf]
+            if wanted is None:
+                leaf.accumulate_grad(g)
+            elif leaf in wanted:
+                wanted[leaf] = g
+    return None if wanted is None else [pending.get(key) if wanted[key] is None else wanted[key] for key in targets]
+
+
+def _reachable(roots, lowest):
+    """All nodes that the roots came from and whose order is at least `lowest`, last created first. Iterative: a chain of any length works."""
+    seen = {root.node for root in roots if root.node is not None and root.node.order >= lowest}
+    order, stack = list(seen), list(seen)
+    while stack:
+        node = stack.pop()
+        if node.saved is None:
+            raise RuntimeError(f"{node.op.name}: backward has already been through here and freed what it kept; "
+                               "pass retain_graph=True to the first backward, or compute the forward again")
+        for parent in node.parents:
+            if isinstance(parent, Node) and parent not in seen and parent.order >= lowest:
+                seen.add(parent)
+                stack.append(parent)
+                order.append(parent)
+    order.sort(key=attrgetter("order"), reverse=True)
+    return order
+
+
+def frontier(outputs, since):
+    """Where the graph of `outputs` that was made from `since` on begins: the leaves and older nodes it stands on, and the guards of all that it keeps."""
+    nodes = _reachable(outputs, since)
+    found = dict.fromkeys(parent for node in nodes for parent in node.parents if parent is not None)
+    found.update(dict.fromkeys(tensor.node or tensor for tensor in outputs if tensor.requires_grad))
+    beginning = [key for key in found if not isinstance(key, Node) or key.order < since]
+    return beginning, [cell for node in nodes for cell in node.guards]
+
+
+def _unbroadcast(node, gradient, shape):
+    """Sum over the axes along which NumPy repeated an input of `shape`."""
+    extra = gradient.ndim - len(shape)
+    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, gradient.shape[extra:])):
+        raise RuntimeError(f"{node.op.name}: its VJP rule returned a gradient of shape {gradient.shape} for an input of shape {shape}")
+    repeated = [extra + i for i, n in enumerate(shape) if n == 1]
+    return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)
+
+
+def _run_hooks(hooks, g):
+    for hook in tuple(hooks.values()):
+        tensor = g if isinstance(g, _Tensor) else _Tensor(g)
+        result = hook(tensor)
+        if result is not None:
+            g = result if isinstance(g, _Tensor) else getattr(result, "data", result)
+    return g
+
+
+def _check_root(tensor):
+    if not tensor.requires_grad:
+        raise RuntimeError(f"backward: this tensor (shape {tensor.shape}) does not depend on anything that requires a gradient. "
+                           "Was it computed under no_grad, or did no input have requires_grad=True?")
+
+
+def _seed(tensor, gradient, create_graph):
+    if gradient is None:
+        if tensor.size != 1:
+            raise RuntimeError(f"backward: the output has shape {tensor.shape}, not one element; pass its cotangent, backward(gradient) of the same shape, "
+                               "or reduce it first (.sum(), .mean())")
+        gradient = np.ones_like(tensor.data)
+    array = gradient.data if isinstance(gradient, _Tensor) else np.asarray(gradient)
+    if array.shape != tensor.shape:
+        raise ValueError(f"backward: the cotangent has shape {array.shape} but the output has shape {tensor.shape}")
+    if create_graph:
+        return gradient if isinstance(gradient, _Tensor) else _Tensor(array.astype(tensor.dtype))
+    return array.astype(tensor.dtype, copy=False)
+
+
+def _keep(i, args, arrays, guards):
+    """Array `i` as the tape keeps it: guarded against later writes, or a copy where nothing could tell of them."""
+    arg = args[i]
+    if isinstance(arg, _Tensor):
+        cell = arg.version or _guard(arg)
+        if cell[0] == EXPOSED:
+            arrays[i] = arrays[i].copy()
+        else:
+            guards.append(cell)
+    elif isinstance(arg, np.ndarray) and (arg.flags.writeable or arg.base is not None):
+        arrays[i] = arg.copy()  # a bare array, or a look into one: its owner may change it before backward
+    return arrays[i]
+
+
+def own(gradient):
+    """A copy that belongs to nobody else: rules may return views, the same array twice, or a NumPy scalar."""
+    return np.array(gradient) if isinstance(gradient, (np.ndarray, np.generic)) else gradient.copy()
+
+
+def _guard(tensor):
+    """The cell [time of the last write] that a Tensor shares with its views; made when first asked for."""
+    if tensor.version is None:
+        tensor.version = [0]
+    return tensor.version
+
+
+def record_write(tensor):
+    """Note that the array of `tensor` is changed in place now; a node that keeps it refuses its backward."""
+    global _writes
+    with _writing:
+        _writes += 1
+        if _guard(tensor)[0] != EXPOSED:
+            tensor.version[0] = _writes
+
+
+def _share_version(tensor, args):
+    """A view shares the cell of what it looks into, so that a write through either is seen by both."""
+    base = tensor.data.base
+    for arg in args:
+        if isinstance(arg, _Tensor) and (base is arg.data or base is arg.data.base):
+            tensor.version = _guard(arg)
+            return
+
+
+def _as_array(op, out):
+    """The output as an array, where it is a number or lives on a device; else an error that says what a forward returns."""
+    if isinstance(out, (np.generic, float, int)):
+        return np.asarray(out)
+    if not hasattr(out, "dtype") or isinstance(out, _Tensor):
+        raise TypeError(f"op {op.name}: its forward returned {type(out).__name__} where an array was expected; a forward takes and returns arrays "
+                        "(and after it residuals, if it declares them)")
+    return out
+
+
+def _check_returns(op, rule):
+    """Read the rule's bytecode: it must return something, and a tuple that it writes out must have one gradient per tensor."""
+    returned = list(dis.get_instructions(rule)) if hasattr(rule, "__code__") else []
+    something = not returned
+    for before, instruction in zip(returned, returned[1:]):
+        if instruction.opname in ("RETURN_VALUE", "RETURN_CONST"):
+            constant = instruction.argval if instruction.opname == "RETURN_CONST" else before.argval if before.opname == "LOAD_CONST" else ...
+            something |= constant is not None
+            count = before.arg if before.opname == "BUILD_TUPLE" else len(constant) if isinstance(constant, tuple) else None
+            if count is not None and count != len(op.tensors) and not op.variadic:
+                raise TypeError(f"op {op.name}: the VJP rule returns {count} gradients for {len(op.tensors)} tensors ({', '.join(op.tensors)}); "
+                                "return one, or None, for each")
+    if not something:
+        raise TypeError(f"op {op.name}: the VJP rule returns nothing; it must return one gradient, or None, per tensor")
+
+
+def _explain(op, arrays, static, error):
+    shapes = ", ".join(f"{np.shape(a)} {getattr(a, 'dtype', type(a).__name__)}" for a in arrays)
+    options = "".join(f", {k}={v!r}" for k, v in static.items() if k != "needs" and v is not op.static.get(k))
+    message = str(error)
+    text = message if message.startswith(op.name + ":") else f"{op.name}({shapes}{options}): {message}"
+    return type(error)(text)
+
+
+def bind(tensor_class):
+    """Tell this file which class ops unwrap and wrap."""
+    global _Tensor
+    _Tensor = tensor_class

@@ -1,0 +1,388 @@
+"""Elementwise operations: one forward line, one gradient rule each.
+
+A rule returns the gradient in the broadcast shape of the output; `backward` sums it back to each input's shape. Where a function has a kink or a tie the
+convention is PyTorch's: abs, relu and sign have gradient 0 at 0; maximum and minimum share it equally between equal inputs; clip passes it on its bounds.
+"""
+import numpy as np
+
+from ..graph import op
+
+
+@op
+def add(x, y):
+    """x + y."""
+    return x + y
+
+
+add.vjp(lambda g: (g, g))
+
+
+@op
+def subtract(x, y):
+    """x − y."""
+    return x - y
+
+
+subtract.vjp(lambda g, needs: (g, -g if needs[1] else None))
+
+
+@op
+def multiply(x, y):
+    """x · y, element by element."""
+    return x * y
+
+
+multiply.vjp(lambda g, x, y, needs: (g * y if needs[0] else None, g * x if needs[1] else None))
+
+
+@op
+def divide(x, y):
+    """x / y."""
+    return x / y
+
+
+@divide.vjp
+def _(g, y, out, needs):
+    gx = g / y
+    return gx, -gx * out if needs[1] else None
+
+
+@op
+def negative(x):
+    """−x."""
+    return -x
+
+
+negative.vjp(lambda g: -g)
+
+
+@op
+def power(x, y):
+    """x ** y. At 0 ** 0 the gradient of x is 0, and where x is 0 that of y is 0 (never NaN); for x < 0 that of y is NaN, as the logarithm is."""
+    return x ** y
+
+
+@power.vjp
+def _(g, x, y, out, needs):
+    # 0 ** 0 = 1 is constant in x, and 0 ** y = 0 is constant in y: neither may become 0 · inf
+    gx = g * (y * x ** np.where(_values(y) == 0, 1, y - 1)) if needs[0] else None
+    gy = g * out * np.log(np.where(_values(x) == 0, 1, x)) if needs[1] else None
+    return gx, gy
+
+
+@op
+def square(x):
+    """x²."""
+    return x * x
+
+
+square.vjp(lambda g, x: g * (2.0 * x))
+
+
+@op
+def sqrt(x):
+    """√x. Its gradient at 0 is infinite."""
+    return np.sqrt(x)
+
+
+sqrt.vjp(lambda g, out: g / (2.0 * out))
+
+
+@op
+def exp(x):
+    """eˣ."""
+    return np.exp(x)
+
+
+exp.vjp(lambda g, out: g * out)
+
+
+@op
+def expm1(x):
+    """eˣ − 1, exact near 0."""
+    return np.expm1(x)
+
+
+expm1.vjp(lambda g, out: g * (out + 1.0))
+
+
+@op
+def log(x):
+    """The natural logarithm."""
+    return np.log(x)
+
+
+log.vjp(lambda g, x: g / x)
+
+
+@op
+def log1p(x):
+    """log(1 + x), exact near 0."""
+    return np.log1p(x)
+
+
+log1p.vjp(lambda g, x: g / (1.0 + x))
+
+
+@op
+def abs(x):
+    """|x|. Its gradient at 0 is 0."""
+    return np.abs(x)
+
+
+abs.vjp(lambda g, x: g * np.sign(x))
+
+
+@op
+def sin(x):
+    """The sine of x in radians."""
+    return np.sin(x)
+
+
+sin.vjp(lambda g, x: g * np.cos(x))
+
+
+@op
+def cos(x):
+    """The cosine of x in radians."""
+    return np.cos(x)
+
+
+cos.vjp(lambda g, x: -g * np.sin(x))
+
+
+@op
+def tanh(x):
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+tanh.vjp(lambda g, out: g * (1.0 - out * out))
+
+
+@op
+def sigmoid(x):
+    """σ(x) = 1 / (1 + e⁻ˣ), without overflow."""
+    from scipy.special import expit
+
+    return expit(x)
+
+
+sigmoid.vjp(lambda g, out: g * (out * (1.0 - out)))
+
+
+@op
+def erf(x):
+    """The error function 2/√π ∫₀ˣ exp(−t²) dt."""
+    from scipy.special import erf
+
+    return erf(x)
+
+
+erf.vjp(lambda g, x: g * (2.0 / np.pi ** 0.5) * np.exp(-x * x))
+
+
+@op
+def relu(x):
+    """max(x, 0). Its gradient at 0 is 0."""
+    return np.maximum(x, 0)
+
+
+relu.vjp(lambda g, out: g * (out > 0))
+
+
+@op
+def gelu(x):
+    """x Φ(x), with the normal distribution function Φ in its exact form (Hendrycks and Gimpel 2016)."""
+    return x * _normal_cdf(x)
+
+
+gelu.vjp(lambda g, x: g * (_normal_cdf(x) + x * np.exp(-0.5 * x * x) / (2.0 * np.pi) ** 0.5))
+
+
+def _normal_cdf(x):
+    return 0.5 * (1.0 + erf(x * 0.5 ** 0.5))
+
+
+@op
+def silu(x):
+    """x σ(x), the "swish" of Ramachandran et al. 2017."""
+    return x * sigmoid(x)
+
+
+@silu.vjp
+def _(g, x):
+    s = sigmoid(x)
+    return g * (s * (1.0 + x * (1.0 - s)))
+
+
+@op
+def softplus(x):
+    """log(1 + eˣ), without overflow."""
+    return np.logaddexp(x, x.dtype.type(0))
+
+
+softplus.vjp(lambda g, x: g * sigmoid(x))
+
+
+@op
+def maximum(x, y):
+    """The larger of x and y. Where they are equal each receives half of the gradient."""
+    return np.maximum(x, y)
+
+
+@maximum.vjp
+def _(g, x, y):
+    share = _share(_values(x) > _values(y), _values(x) == _values(y), g.dtype)
+    return g * share, g * (1 - share)
+
+
+@op
+def minimum(x, y):
+    """The smaller of x and y. Where they are equal each receives half of the gradient."""
+    return np.minimum(x, y)
+
+
+@minimum.vjp
+def _(g, x, y):
+    share = _share(_values(x) < _values(y), _values(x) == _values(y), g.dtype)
+    return g * share, g * (1 - share)
+
+
+@op
+def _clip(x, *, low=None, high=None):
+    return np.clip(x, low, high)
+
+
+@_clip.vjp
+def _(g, x, low, high):
+    x = _values(x)
+    inside = np.ones(x.shape, bool) if low is None else x >= low
+    return g * (inside if high is None else inside & (x <= high))
+
+
+def clip(x, a_min=None, a_max=None, *, min=None, max=None):
+    """x, but not under `a_min` nor over `a_max` (or `min=`, `max=`); bounds are constants."""
+    low, high = (bound.copy() if isinstance(bound, np.ndarray) else bound  # the tape keeps them
+                 for bound in (_values(a_min if min is None else min), _values(a_max if max is None else max)))
+    return _clip(x, low=low, high=high)
+
+
+@op
+def where(condition, x, y):
+    """x where `condition` holds, y elsewhere; `condition` has no gradient."""
+    return np.where(condition, x, y)
+
+
+@where.vjp
+def _(g, condition):
+    condition = _values(condition)
+    zero = g.dtype.type(0)
+    return None, np.where(condition, g, zero), np.where(condition, zero, g)
+
+
+@op
+def identity(x):
+    """x itself, one step further in the graph, on the same memory."""
+    return x.view()
+
+
+identity.vjp(lambda g: g)
+
+
+@op
+def copy(x):
+    """A copy of x."""
+    return x.copy()
+
+
+copy.vjp(lambda g: g)
+
+
+@op
+def astype(x, *, dtype):
+    """x with another dtype."""
+    return x.astype(dtype)
+
+
+astype.vjp(lambda g: g)  # the dtype of the input is restored once for every edge, in backward
+
+
+@op
+def _to_device(x, *, device, source):
+    if device == "cpu":
+        return x.get()
+    import cupy
+
+    return cupy.asarray(x)
+
+
+_to_device.vjp(lambda g, device, source: _to_device(g, device=source, source=device))
+
+
+def to_device(x, device):
+    """x in the memory of "cpu" or "cuda"; itself if it is there already."""
+    source = "cpu" if isinstance(_values(x), np.ndarray) else "cuda"
+    return x if source == device else _to_device(x, device=device, source=source)
+
+
+def _piecewise_constant(function):
+    """An op whose gradient is zero wherever it has one: sign, floor, ceil."""
+    operation = op(lambda x: function(x))
+    operation.name = operation.__name__ = function.__name__
+    operation.__doc__ = f"As `np.{function.__name__}`. Its gradient is 0 everywhere, at the jumps too."
+    operation.vjp(lambda g: g * 0.0)
+    return operation
+
+
+def _without_gradient(function):
+    """An op that nothing flows through: comparisons and logic."""
+    n = 1 if function in (np.logical_not, np.isnan, np.isinf, np.isfinite) else 2
+    operation = op((lambda x: function(x)) if n == 1 else (lambda x, y: function(x, y)), differentiable=False)
+    operation.name = operation.__name__ = function.__name__
+    operation.__doc__ = f"As `np.{function.__name__}`; without gradient."
+    return operation
+
+
+sign, floor, ceil = map(_piecewise_constant, (np.sign, np.floor, np.ceil))
+equal, not_equal, less, less_equal, greater, greater_equal = map(
+    _without_gradient, (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal))
+logical_and, logical_or, logical_not, isnan, isinf, isfinite = map(
+    _without_gradient, (np.logical_and, np.logical_or, np.logical_not, np.isnan, np.isinf, np.isfinite))
+
+
+@op
+def round(x, *, decimals=0):
+    """To `decimals` places, halves to the even neighbour. Its gradient is 0 everywhere."""
+    return np.round(x, decimals)
+
+
+round.vjp(lambda g: g * 0.0)
+
+
+@op
+def floor_divide(x, y):
+    """⌊x / y⌋. Its gradient is 0 everywhere."""
+    return x // y
+
+
+floor_divide.vjp(lambda g: (g * 0.0, g * 0.0))
+
+
+@op
+def mod(x, y):
+    """x − y ⌊x / y⌋, with the sign of y. At the jumps the gradients are those of the branch to the right."""
+    return x % y
+
+
+mod.vjp(lambda g, x, y, needs: (g, -g * np.floor(_values(x) / _values(y)) if needs[1] else None))
+
+
+def _values(x):
+    """The plain array of what a mask is made of; masks have no gradient."""
+    return x.data if hasattr(x, "requires_grad") else x
+
+
+def _share(first, tie, dtype):
+    """1 where the first input wins, ½ at a tie, 0 where it loses."""
+    return np.where(tie, dtype.type(0.5), first.astype(dtype))
