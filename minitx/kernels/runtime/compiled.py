@@ -1,0 +1,75 @@
+"""`compiled`: a Numba function that is compiled once per dtype, whatever the memory layout of its arrays.
+
+Numba would compile anew for read-only arrays and for strided ones, seconds each. With the signature written out, a contiguous or writable array
+is passed as the strided, read-only one that the function was compiled for.
+"""
+import functools
+import importlib
+import pathlib
+import threading
+
+import numpy as np
+from numba import njit, types
+
+_guard = threading.RLock()
+_REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+_kernels = []  # every compiled function of the modules imported so far
+_FILES = ("linear.cpu", "attention.cpu", "layer_norm.cpu", "cross_entropy.cpu", "embedding.cpu", "dropout.cpu", "adam.cpu", "softmax.cpu")
+
+
+def compiled(signature, **options):
+    """Decorate a function with `njit(**options)`, compiled at its first call for the dtype of its first argument.
+
+    `signature(real)` gives the Numba types of the arguments for the scalar type `real` (types.float32 or types.float64).
+    """
+
+    def decorate(function):
+        dispatcher = njit(**options)(function)
+        ready = set()
+
+        def prepare(dtype):
+            with _guard:
+                if dtype not in ready and hasattr(dispatcher, "compile"):  # under NUMBA_DISABLE_JIT it is the plain function
+                    dispatcher.disable_compile(False)
+                    dispatcher.compile(signature(_REAL[dtype]))
+                    dispatcher.disable_compile()  # only then are arguments converted to the signature
+                ready.add(dtype)
+
+        @functools.wraps(function)
+        def call(*args):
+            dtype = args[0].dtype
+            if dtype not in ready:
+                prepare(dtype)
+            return dispatcher(*args)
+
+        call.dispatcher, call.prepare = dispatcher, prepare
+        call.title = f"{function.__module__.split('.')[-2]}: {function.__name__.strip('_')}"
+        _kernels.append(call)
+        return call
+
+    return decorate
+
+
+def missing(dtype):
+    """Titles of the kernels that training uses and that have not been compiled for `dtype` on this machine yet: {title: kernel}."""
+    for file in _FILES:
+        importlib.import_module("minitx.kernels." + file)
+    real = str(_REAL[np.dtype(dtype)])
+    return {kernel.title: kernel for kernel in _kernels if hasattr(kernel.dispatcher, "stats") and not _is_cached(kernel, real)}
+
+
+def _is_cached(kernel, real):
+    """Whether the disk cache holds something for this function: a guess for the progress line; compiling itself looks closer."""
+    folder = pathlib.Path(kernel.dispatcher.stats.cache_path)
+    name = kernel.__wrapped__.__name__
+    return any(folder.glob(f"*.{name}-*.nbi")) and real == "float32"
+
+
+def reads(real, ndim, layout="A"):
+    """The type of an array that is only read: by default with any strides, and read-only or not."""
+    return types.Array(real, ndim, layout, readonly=True)
+
+
+def writes(real, ndim):
+    """The type of a C-contiguous array that is written."""
+    return types.Array(real, ndim, "C")

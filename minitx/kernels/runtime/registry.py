@@ -1,0 +1,73 @@
+"""Which file of a kernel's folder serves a call: decided here, once, by the type of the arrays.
+
+NumPy arrays go to `cpu.py`, CuPy arrays to `cuda.py`; `with backend("reference")` sends everything to `reference.py`, for tests and benchmarks.
+A file is imported at its first call, so that importing minitx compiles and loads nothing.
+"""
+import contextlib
+import functools
+import importlib
+
+import numpy as np
+
+from . import threads
+
+BACKENDS = ("reference", "cpu", "cuda")
+_forced = None
+
+
+def serve(package, *names):
+    """Functions `names` of the kernel folder `package`, each calling its namesake in the file that serves its arrays."""
+    return tuple(_dispatcher(package, name) for name in names)
+
+
+@contextlib.contextmanager
+def backend(name):
+    """Within the block, every kernel is served by file `name` ("reference", "cpu" or "cuda"), whatever its arrays are."""
+    global _forced
+    if name not in BACKENDS:
+        raise ValueError(f"backend: {name!r} is not one of {', '.join(BACKENDS)}")
+    previous, _forced = _forced, name
+    try:
+        yield
+    finally:
+        _forced = previous
+
+
+def _dispatcher(package, name):
+    implementations = {}
+
+    def call(*args, **kwargs):
+        chosen = _forced or _device(name, args)
+        implementation = implementations.get(chosen)
+        if implementation is None:
+            if chosen == "cpu":
+                threads.start()
+            implementation = implementations[chosen] = getattr(importlib.import_module(f"{package}.{chosen}"), name)
+        if threads.lock is None:
+            return implementation(*args, **kwargs)
+        with threads.lock:
+            return implementation(*args, **kwargs)
+
+    call.__name__ = call.__qualname__ = name
+    call.__doc__ = f"{name} of `{package}.reference`, served by the file that fits the arrays' device."
+    return call
+
+
+def _device(name, args):
+    """"cpu" or "cuda": where all arrays among `args` are."""
+    found = "cpu"
+    for position, arg in enumerate(args):
+        kind = type(arg)
+        if kind is np.ndarray or not _is_cupy(kind):
+            if kind is np.ndarray and found == "cuda":
+                raise TypeError(f"{name}: argument {position} is in main memory but an earlier one is on the GPU; move it with .to('cuda')")
+        elif found == "cpu" and any(type(earlier) is np.ndarray for earlier in args[:position]):
+            raise TypeError(f"{name}: argument {position} is on the GPU but an earlier one is in main memory; move that with .to('cuda')")
+        else:
+            found = "cuda"
+    return found
+
+
+@functools.cache
+def _is_cupy(kind):
+    return kind.__module__.split(".")[0] == "cupy" and kind.__name__ == "ndarray"
