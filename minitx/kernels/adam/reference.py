@@ -1,0 +1,36 @@
+"""Adam in plain NumPy."""
+import numpy as np
+
+
+def adam(parameter, gradient, m, v, learning_rate, beta1, beta2, eps, weight_decay, step, decoupled, scale=1.0):
+    """One step of Adam, in place in `parameter`, `m` and `v`: contiguous arrays of one shape and dtype (float32 or float64), as is `gradient`.
+
+    `step` counts from 1; `scale` multiplies the gradient; with `decoupled` the weight decay is AdamW's.
+    """
+    check(parameter, gradient, m, v, step)
+    gradient = gradient * parameter.dtype.type(scale)
+    if decoupled:
+        parameter *= 1 - learning_rate * weight_decay
+    else:
+        gradient = gradient + weight_decay * parameter
+    m[...] = beta1 * m + (1 - beta1) * gradient
+    v[...] = beta2 * v + (1 - beta2) * gradient * gradient
+    parameter -= learning_rate * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+
+
+def squared_norm(x):
+    """Σ x² of all elements, a Python float; the sum is kept in float64."""
+    x = x.astype(np.float64)
+    return float(np.sum(x * x))
+
+
+def check(parameter, gradient, m, v, step):
+    """Raise ValueError with what is wrong, what was expected and the likely fix."""
+    for name, array in (("gradient", gradient), ("m", m), ("v", v)):
+        if array.shape != parameter.shape or array.dtype != parameter.dtype:
+            raise ValueError(f"adam: {name} is {array.dtype} {array.shape} but parameter is {parameter.dtype} {parameter.shape}; they must be alike")
+    for name, array in (("parameter", parameter), ("m", m), ("v", v)):
+        if not (array.flags.c_contiguous and array.flags.writeable):
+            raise ValueError(f"adam: {name} is changed in place and must be contiguous and writeable; pass a .copy()")
+    if step < 1:
+        raise ValueError(f"adam: step is {step}, but steps are counted from 1: the corrections divide by 1 − βᵗ")

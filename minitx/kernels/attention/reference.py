@@ -1,0 +1,115 @@
+"""Attention in plain NumPy, with every (tq, tk) matrix stored; `attention` and `attention_weights` run on Tensors as well."""
+import math
+
+import numpy as np
+
+from ..dropout.reference import dropout
+
+
+def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=None):
+    """softmax(q kᵀ / √d) v for each head, over the keys that a query sees; zeros for a query that sees none.
+
+    q (batch, tq, heads·d), k and v (batch, tk, heads·d): float32 or float64; slices of a wider projection are read in place.
+    causal: query i sees the keys up to i + tk − tq, so that with tq < tk the queries are the last of the sequence.
+    lengths (batch,) integers: only the first lengths[b] keys are seen; None for all.
+    p, key: dropout on the weights, drawn for element ((b·heads + h)·tq + i)·tk + j.
+    mask: boolean, broadcastable to (batch, heads, tq, tk), True where a query may see a key.
+    Returns out (batch, tq, heads·d) and log_sum_exp (batch, heads, tq) of the scores, −inf where no key is seen.
+    """
+    check(q, k, v, heads, lengths, mask)
+    weights, log_sum_exp = _weights(q, k, heads, causal, lengths, mask)
+    if p > 0:
+        weights = weights * dropout(np.ones(weights.shape, weights.dtype), p, key)
+    return _merged(weights @ _split(v, heads)), log_sum_exp
+
+
+def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, lengths=None, p=0.0, key=0, mask=None, packed=False):
+    """dq, dk, dv from g = ∂L/∂out (batch, tq, heads·d) and what `attention` took and returned.
+
+    packed says which of q, k and v are neighbouring columns of one projection, whose gradient is then returned in one array: False, none; "kv",
+    k and v: dq and (batch, tk, 2·heads·d); True, all three: (batch, tq, 3·heads·d).
+    """
+    check(q, k, v, heads, lengths, mask, packed)
+    scale = 1 / math.sqrt(q.shape[-1] // heads)
+    query, keys, value, g_heads = (_split(x, heads) for x in (q, k, v, g))
+    weights, _ = _weights(q, k, heads, causal, lengths, mask)  # (batch, heads, tq, tk)
+    kept = dropout(np.ones(weights.shape, weights.dtype), p, key) if p > 0 else weights.dtype.type(1)
+    dv = np.swapaxes(weights * kept, 2, 3) @ g_heads
+    dweights = kept * (g_heads @ np.swapaxes(value, 2, 3))
+    delta = np.sum(g_heads * _split(out, heads), axis=-1, keepdims=True)
+    dscores = weights * (dweights - delta) * weights.dtype.type(scale)
+    dq, dk = dscores @ keys, np.swapaxes(dscores, 2, 3) @ query
+    dq, dk, dv = _merged(dq), _merged(dk), _merged(dv)
+    if packed == "kv":
+        return dq, np.concatenate((dk, dv), axis=-1)
+    return np.concatenate((dq, dk, dv), axis=-1) if packed else (dq, dk, dv)
+
+
+def attention_weights(q, k, heads, causal=False, lengths=None, mask=None):
+    """The weights (batch, heads, tq, tk) with which `attention` averages the values, for pictures; each row sums to 1, or to 0 if it sees no key."""
+    check(q, k, k, heads, lengths, mask)
+    return _weights(q, k, heads, causal, lengths, mask)[0]
+
+
+def _weights(q, k, heads, causal, lengths, mask):
+    """The softmax of the scores (batch, heads, tq, tk), and the logarithm of its denominator (batch, heads, tq)."""
+    scores = _split(q, heads) @ np.swapaxes(_split(k, heads), 2, 3) * (1 / math.sqrt(q.shape[-1] // heads))
+    scores = np.where(_seen(scores.shape, causal, lengths, mask), scores, scores.dtype.type(-np.inf))
+    if scores.shape[-1] == 0:
+        return scores, np.full(scores.shape[:-1], -np.inf, scores.dtype)
+    largest = np.max(scores, axis=-1, keepdims=True)
+    largest = np.where(largest == -np.inf, largest.dtype.type(0), largest)
+    exponentials = np.exp(scores - largest)
+    total = np.sum(exponentials, axis=-1, keepdims=True)
+    none = total == 0
+    weights = exponentials / np.where(none, total.dtype.type(1), total)
+    log_sum_exp = np.where(none, total.dtype.type(-np.inf), largest + np.log(np.where(none, total.dtype.type(1), total)))
+    return weights, log_sum_exp.reshape(scores.shape[:-1])
+
+
+def _seen(shape, causal, lengths, mask):
+    """True where query i sees key j, broadcastable to `shape` (batch, heads, tq, tk)."""
+    tq, tk = shape[2:]
+    seen = np.ones((1, 1, tq, tk), bool)
+    if causal:
+        seen = seen & (np.arange(tk) <= np.arange(tq)[:, None] + (tk - tq))
+    if lengths is not None:
+        seen = seen & (np.arange(tk) < np.asarray(lengths)[:, None, None, None])
+    return seen if mask is None else seen & mask
+
+
+def _split(x, heads):
+    """(batch, time, heads·d) as (batch, heads, time, d)."""
+    batch, time, width = x.shape
+    return np.swapaxes(x.reshape(batch, time, heads, width // heads), 1, 2)
+
+
+def _merged(x):
+    """(batch, heads, time, d) as (batch, time, heads·d)."""
+    batch, heads, time, d = x.shape
+    return np.swapaxes(x, 1, 2).reshape(batch, time, heads * d)
+
+
+def check(q, k, v, heads, lengths, mask, packed=False):
+    """Raise ValueError with what is wrong, what was expected and the likely fix."""
+    if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
+        raise ValueError(f"attention: query, key and value have shapes {q.shape}, {k.shape}, {v.shape}; each must be (batch, time, heads * d_head)")
+    batch, tk, width = k.shape
+    if v.shape != k.shape:
+        raise ValueError(f"attention: value has shape {v.shape} but key has {k.shape}; they must be the same")
+    if q.shape[0] != batch:
+        raise ValueError(f"attention: query has batch size {q.shape[0]} but key and value have {batch}")
+    if q.shape[2] != width:
+        raise ValueError(f"attention: key has {width} features but query has {q.shape[2]}; both need heads * d_head")
+    if heads < 1 or width % heads:
+        raise ValueError(f"attention: {width} features cannot be shared among {heads} heads; choose heads that divide d_model")
+    if not q.dtype == k.dtype == v.dtype:
+        raise ValueError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them the same with .astype")
+    if lengths is not None and np.shape(lengths) != (batch,):
+        raise ValueError(f"attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of real keys of each sequence")
+    if mask is not None and mask.dtype != bool:
+        raise ValueError(f"attention: mask is {mask.dtype}; expected bool, True where a query may see a key (for an additive mask, pass mask == 0)")
+    if packed not in (False, True, "kv"):
+        raise ValueError(f"attention: packed is {packed!r}; expected False, True or 'kv'")
+    if packed is True and q.shape != k.shape:
+        raise ValueError(f"attention: packed gradients need as many queries as keys; there are {q.shape[1]} and {tk}")

@@ -1,0 +1,66 @@
+"""Embedding on the CPU: rows are copied as the ids ask for them, and the gradient's rows summed id by id, each by one thread."""
+import numpy as np
+from numba import int64, prange
+
+from ..runtime import launch
+from ..runtime.compiled import compiled, reads, writes
+from ..runtime.memory import empty
+from .reference import check
+
+
+def embedding(weight, ids):
+    """See reference.embedding."""
+    check("embedding", ids, weight.shape[0], weight.dtype)
+    d = weight.shape[1]
+    out = empty(ids.shape + (d,), weight.dtype)
+    if out.size:
+        _embedding(np.ascontiguousarray(weight), ids.astype(np.int64).reshape(-1), launch.blocks(ids.size, d), out.reshape(-1, d))
+    return out
+
+
+@compiled(lambda real: (reads(real, 2, "C"), reads(int64, 1, "C"), int64, writes(real, 2)), **launch.OPTIONS)
+def _embedding(weight, ids, blocks, out):
+    n, d = out.shape
+    threads = launch.share(out.size // 8)
+    for block in prange(blocks):
+        for i in range(block * n // blocks, (block + 1) * n // blocks):
+            row = weight[ids[i]]
+            for j in range(d):
+                out[i, j] = row[j]
+    launch.restore(threads)
+
+
+def embedding_backward(g, ids, vocabulary):
+    """See reference.embedding_backward."""
+    check("embedding_backward", ids, vocabulary, g.dtype, g)
+    d = g.shape[-1]
+    dweight = empty((vocabulary, d), g.dtype)
+    _embedding_backward(np.ascontiguousarray(g).reshape(ids.size, d), ids.astype(np.int64).reshape(-1), launch.blocks(vocabulary, d), dweight)
+    return dweight
+
+
+@compiled(lambda real: (reads(real, 2, "C"), reads(int64, 1, "C"), int64, writes(real, 2)), **launch.OPTIONS)
+def _embedding_backward(g, ids, blocks, dweight):
+    n = ids.size
+    vocabulary, d = dweight.shape
+    first = np.zeros(vocabulary + 1, np.int64)  # the places of id v are places[first[v]] … places[first[v + 1] − 1]
+    for i in range(n):
+        first[ids[i] + 1] += 1
+    for v in range(vocabulary):
+        first[v + 1] += first[v]
+    filled = first.copy()
+    places = np.empty(n, np.int64)
+    for i in range(n):
+        places[filled[ids[i]]] = i
+        filled[ids[i]] += 1
+    threads = launch.share((dweight.size + g.size) // 8)
+    for block in prange(blocks):
+        for v in range(block, vocabulary, blocks):  # frequent words have low ids in many vocabularies: every block gets some
+            total = dweight[v]
+            for j in range(d):
+                total[j] = 0
+            for k in range(first[v], first[v + 1]):
+                term = g[places[k]]
+                for j in range(d):
+                    total[j] += term[j]
+    launch.restore(threads)
