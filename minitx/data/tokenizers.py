@@ -1,0 +1,227 @@
+"""Text to token ids and back: whole words, characters, or subwords learnt by byte-pair encoding (BPE).
+
+The `tokenizers` library does the work; this file makes its three kinds alike, exact on the way back, and safe to save.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tokenizers
+from tokenizers import models, normalizers, pre_tokenizers, trainers
+
+from minitx.data.batches import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
+from minitx.data.files import read_bytes, write_atomically
+from minitx.errors import UserError
+
+# The library's own pool of threads would take cores from the kernels, and it complains when a process forks. The ids
+# are the same either way; who has a large corpus may set the variable to "true".
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+Kind = Literal["words", "characters", "bpe"]
+KINDS = ("words", "characters", "bpe")
+BPE_SIZE = 10_000  # vocabulary of a BPE tokenizer when none is asked for
+
+# What the library calls the special tokens. No piece of text ends in a space after something else, so the sentence
+# "what does <eos> mean" cannot be taken for an end, whichever pieces it is cut into.
+_RESERVED = [name + " " for name in SPECIAL_TOKENS]
+
+
+class Tokenizer:
+    """A vocabulary and the way text is cut into it; made by `train` or `from_json`.
+
+    kind "words": what stands between white space. "characters": every Unicode character, spaces too. "bpe": pieces of
+    words (Sennrich et al. 2016); the first piece of each word begins with a space, which `tokens` shows as "▁".
+    Ids 0 to 3 are <pad>, <bos>, <eos>, <unk>. Text is brought to Unicode form NFC first.
+    """
+
+    def __init__(self, library: tokenizers.Tokenizer, kind: Kind):
+        self.kind = kind
+        self._library = library
+        self._pieces = [library.id_to_token(i) for i in range(library.get_vocab_size())]
+        self._pieces[: len(SPECIAL_TOKENS)] = SPECIAL_TOKENS
+
+    @classmethod
+    def train(
+        cls, kind: Kind, lines: Iterable[str], vocab_size: int | None = None, lowercase: bool = False,
+        min_frequency: int = 1,
+    ) -> "Tokenizer":
+        """Learns a vocabulary; the same lines give the same one on any number of threads.
+
+        Args:
+            lines: the training side only, or the model's words will have been chosen on the test.
+            vocab_size: at most so many tokens, the special ones counted; None is all there are (bpe: 10,000).
+            min_frequency: a word or character must occur so often (bpe: a pair of pieces, to be merged).
+
+        Raises:
+            UserError: an unknown kind, no text, or a vocabulary too small for the characters of the text (bpe).
+        """
+        if kind not in KINDS:
+            raise UserError(f"tokenizer is {kind!r}; it must be one of {', '.join(KINDS)}")
+        if vocab_size is not None and vocab_size <= len(SPECIAL_TOKENS):
+            raise UserError(
+                f"vocab_size is {vocab_size}; it must be at least {len(SPECIAL_TOKENS) + 1}, because every vocabulary"
+                f" begins with {' '.join(SPECIAL_TOKENS)}"
+            )
+        library, trainer = _blank(kind, vocab_size, lowercase, min_frequency)
+        library.train_from_iterator(lines, trainer)
+        size = library.get_vocab_size()
+        if size == len(SPECIAL_TOKENS):
+            raise UserError(
+                f"the {kind} tokenizer found nothing to learn: there is no text, or min_frequency"
+                f" ({min_frequency}) is too high"
+            )
+        if vocab_size is not None and size > vocab_size:
+            raise UserError(
+                f"vocab_size is {vocab_size}, but the text has {size - len(SPECIAL_TOKENS)} different characters and"
+                f" {len(SPECIAL_TOKENS)} special tokens come on top; take at least {size}, and more to learn subwords"
+            )
+        description = json.loads(library.to_str())
+        description["added_tokens"] = []  # the library would look for these in the text; the vocabulary has them too
+        return cls(tokenizers.Tokenizer.from_str(json.dumps(description)), kind)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of the text, without <bos> and <eos>; what the vocabulary does not know is <unk>."""
+        return self._library.encode(_encodable(text), add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` of each text, several times as fast for many."""
+        encodings = self._library.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The tokens as people read them, special ones included; a space is shown as "▁"."""
+        return [self._pieces[i].replace(" ", "▁") for i in ids]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids; <pad>, <bos> and <eos> are dropped wherever they stand, <unk> stays visible.
+
+        `decode(encode(text))` is the text in form NFC when no token is unknown; words and bpe leave one space where
+        there was any white space, and none at the ends.
+        """
+        pieces = [self._pieces[i] for i in ids if i not in (PAD, BOS, EOS)]
+        if self.kind == "words":
+            return " ".join(pieces)
+        text = "".join(pieces)
+        return text.removeprefix(" ") if self.kind == "bpe" else text
+
+    def unknown(self, text: str) -> list[str]:
+        """What of the text becomes <unk>, each once, in order: words, or characters (characters and bpe)."""
+        text = self._library.normalizer.normalize_str(_encodable(text))
+        pieces = [piece for piece, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
+        if self.kind == "bpe":  # a piece is built up from its characters, so only these can be unknown
+            pieces = "".join(pieces)
+        return [piece for piece in dict.fromkeys(pieces) if self._library.token_to_id(piece) is None]
+
+    def to_json(self) -> str:
+        """All there is to the tokenizer: its kind, and the description that the library writes."""
+        return json.dumps(self._description(), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        """The tokenizer that `to_json` wrote; a UserError when the text is not one of ours."""
+        try:
+            return cls._from_description(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise UserError(f"this is not a tokenizer: not JSON ({error})") from None
+
+    def _description(self) -> dict:
+        return {"kind": self.kind, "library": json.loads(self._library.to_str())}
+
+    @classmethod
+    def _from_description(cls, description: object) -> "Tokenizer":
+        if not isinstance(description, dict) or description.get("kind") not in KINDS:
+            raise UserError(f"this is not a tokenizer of minitx: its kind must be one of {', '.join(KINDS)}")
+        try:
+            library = tokenizers.Tokenizer.from_str(json.dumps(description.get("library")))
+        except Exception as error:  # the library raises no narrower one
+            raise UserError(f"this is not a tokenizer of minitx: the library cannot read it ({error})") from None
+        if [library.id_to_token(i) for i in (PAD, BOS, EOS, UNK)] != _RESERVED:
+            raise UserError(f"this is not a tokenizer of minitx: ids 0 to 3 must be {' '.join(SPECIAL_TOKENS)}")
+        return cls(library, description["kind"])
+
+
+@dataclass(frozen=True)
+class TokenizerPair:
+    """The tokenizers of a translator; with a joint vocabulary both are the same object."""
+
+    source: Tokenizer
+    target: Tokenizer
+    joint: bool
+
+    @classmethod
+    def train(
+        cls, kind: Kind, pairs: Sequence[tuple[str, str]], vocab_size: int | None = None, joint: bool = False,
+        lowercase: bool = False, min_frequency: int = 1,
+    ) -> "TokenizerPair":
+        """Learns one tokenizer per side, each of `vocab_size`, or one on both sides; see `Tokenizer.train`."""
+        sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        learn = [sources + targets] if joint else [sources, targets]
+        learnt = [Tokenizer.train(kind, lines, vocab_size, lowercase, min_frequency) for lines in learn]
+        return cls(learnt[0], learnt[-1], joint)
+
+    def save(self, path: str | Path) -> None:
+        """Writes one JSON file, atomically."""
+        description = {"minitx_tokenizers": _VERSION, "joint": self.joint, "source": self.source._description()}
+        if not self.joint:
+            description["target"] = self.target._description()
+        write_atomically(path, json.dumps(description, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TokenizerPair":
+        """Reads what `save` wrote; a UserError that names the file when it is missing, broken or something else."""
+        try:
+            description = json.loads(read_bytes(path).decode("utf-8"))
+        except ValueError as error:  # neither UTF-8 nor JSON
+            raise UserError(f"{path} is broken: {error}") from None
+        if not isinstance(description, dict) or "minitx_tokenizers" not in description:
+            raise UserError(f"{path} holds no tokenizers of minitx")
+        if description["minitx_tokenizers"] != _VERSION:
+            raise UserError(
+                f"{path} has format {description['minitx_tokenizers']!r}; this minitx reads format {_VERSION}"
+            )
+        joint = bool(description.get("joint"))
+        try:
+            source = Tokenizer._from_description(description.get("source"))
+            target = source if joint else Tokenizer._from_description(description.get("target"))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+        return cls(source, target, joint)
+
+
+_VERSION = 1  # of the file that `TokenizerPair.save` writes
+
+
+def _blank(
+    kind: Kind, vocab_size: int | None, lowercase: bool, min_frequency: int
+) -> tuple[tokenizers.Tokenizer, trainers.Trainer]:
+    """A tokenizer of the library that has learnt nothing, and what teaches it."""
+    unknown = _RESERVED[UNK]
+    learn = {"special_tokens": _RESERVED, "min_frequency": min_frequency, "show_progress": False}
+    if kind == "bpe":
+        model = models.BPE(unk_token=unknown)
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size or BPE_SIZE, **learn)
+    else:
+        model = models.WordLevel(unk_token=unknown)
+        trainer = trainers.WordLevelTrainer(vocab_size=vocab_size or 2**31, **learn)
+    library = tokenizers.Tokenizer(model)
+    library.normalizer = normalizers.Sequence([*([normalizers.Lowercase()] if lowercase else []), normalizers.NFC()])
+    words = pre_tokenizers.WhitespaceSplit()
+    library.pre_tokenizer = {
+        "words": words,
+        "characters": pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated"),
+        # a space goes in front of each word: a mark that cannot occur inside one
+        "bpe": pre_tokenizers.Sequence([words, pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False)]),
+    }[kind]
+    return library, trainer
+
+
+def _encodable(text: str) -> str:
+    """The text with "?" for halves of surrogate pairs: they stand for undecodable input, and the library refuses them."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
