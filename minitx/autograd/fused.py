@@ -1,0 +1,288 @@
+"""Operations that a kernel serves. Each names its reference, the same mathematics in NumPy, which `create_graph=True` differentiates.
+
+A fused forward returns its output and then its residuals: what the backward kernel needs besides the inputs. The formulas and the derivations
+of their gradients are in the kernels' folders.
+"""
+import numpy as np
+
+from ..kernels.attention import attention as _attention, attention_backward as _attention_backward
+from ..kernels.attention import reference as attention_reference
+from ..kernels.cross_entropy import cross_entropy as _cross_entropy, cross_entropy_backward as _cross_entropy_backward
+from ..kernels.cross_entropy import linear_cross_entropy as _linear_cross_entropy
+from ..kernels.cross_entropy import reference as cross_entropy_reference
+from ..kernels.dropout import dropout as _dropout
+from ..kernels.dropout import reference as dropout_reference
+from ..kernels.embedding import embedding as _embedding, embedding_backward as _embedding_backward
+from ..kernels.embedding import reference as embedding_reference
+from ..kernels.layer_norm import add_layer_norm as _add_layer_norm, add_layer_norm_backward as _add_layer_norm_backward
+from ..kernels.layer_norm import layer_norm as _layer_norm, layer_norm_backward as _layer_norm_backward
+from ..kernels.layer_norm import reference as layer_norm_reference
+from ..kernels.linear import linear as _linear, linear_backward as _linear_backward
+from ..kernels.linear import reference as linear_reference
+from ..kernels.softmax import log_softmax as _log_softmax, log_softmax_backward as _log_softmax_backward
+from ..kernels.softmax import reference as softmax_reference
+from ..kernels.softmax import softmax as _softmax, softmax_backward as _softmax_backward
+from . import random
+from .graph import op
+from .ops import mean, power, square
+
+
+def _along(kernel, axis, *arrays):
+    """A kernel that works on the last axis, applied along another one."""
+    if axis in (-1, arrays[0].ndim - 1):
+        return kernel(*arrays)
+    return np.moveaxis(kernel(*[np.moveaxis(array, axis, -1) for array in arrays]), -1, axis)
+
+
+def _reference_softmax(x, *, axis=-1):
+    return _along(softmax_reference.softmax, axis, x)
+
+
+@op(reference=_reference_softmax)
+def softmax(x, *, axis=-1):
+    """exp(x) / Σ exp(x) along `axis`; zeros where all of x is −inf."""
+    return _along(_softmax, axis, x)
+
+
+@softmax.vjp
+def _(g, out, axis):
+    return _along(_softmax_backward, axis, g, out)
+
+
+def _reference_log_softmax(x, *, axis=-1):
+    return _along(softmax_reference.log_softmax, axis, x)
+
+
+@op(reference=_reference_log_softmax)
+def log_softmax(x, *, axis=-1):
+    """log softmax(x) along `axis`, without forming the softmax."""
+    return _along(_log_softmax, axis, x)
+
+
+@log_softmax.vjp
+def _(g, out, axis):
+    return _along(_log_softmax_backward, axis, g, out)
+
+
+def _reference_layer_norm(x, weight, bias, *, eps=1e-5):
+    return layer_norm_reference.layer_norm(x, weight, bias, eps)[0]
+
+
+@op(reference=_reference_layer_norm, residuals="mean rstd")
+def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
+    """(x − mean) / √(variance + eps) · weight + bias over the last axis (Ba, Kiros and Hinton 2016); weight, bias (features,) or None."""
+    return _layer_norm(x, weight, bias, eps)
+
+
+@layer_norm.vjp
+def _(g, x, weight, mean, rstd, needs):
+    dx, dweight, dbias = _layer_norm_backward(g, x, weight, mean, rstd)
+    return dx, dweight if needs[1] else None, dbias if needs[2] else None
+
+
+def _reference_add_layer_norm(x, residual, weight, bias, *, eps=1e-5, p=0.0, key=0):
+    return layer_norm_reference.add_layer_norm(x, residual, weight, bias, eps, p, key)[0]
+
+
+@op(reference=_reference_add_layer_norm, residuals="total mean rstd")
+def add_layer_norm(x, residual, weight, bias, *, eps=1e-5, p=0.0, key=0):
+    """layer_norm(residual + dropout(x)): the end of a post-norm sublayer (Vaswani et al. 2017, section 5.4) in one pass over memory."""
+    return _add_layer_norm(x, residual, weight, bias, eps, p, key)
+
+
+@add_layer_norm.vjp
+def _(g, weight, total, mean, rstd, p, key):
+    return _add_layer_norm_backward(g, None, total, weight, mean, rstd, p, key)
+
+
+def rms_norm(x, weight=None, *, eps=1e-6):
+    """x / √(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich 2019)."""
+    normalised = x * power(mean(square(x), axis=-1, keepdims=True) + eps, -0.5)
+    return normalised if weight is None else normalised * weight
+
+
+def _reference_linear(x, weight, bias, *, activation="none", p=0.0, key=0):
+    return linear_reference.linear(x, weight, bias, activation, p, key)[0]
+
+
+@op(reference=_reference_linear, residuals="kept")
+def linear(x, weight, bias=None, *, activation="none", p=0.0, key=0):
+    """dropout(activation(x Wᵀ + b)): x (..., in), weight (out, in), bias (out,) or None; activation "none", "relu" or "gelu"."""
+    return _linear(x, weight, bias, activation, p, key)
+
+
+@linear.vjp
+def _(g, x, weight, kept, activation, p, needs):
+    return _linear_backward(g, x, weight, kept, activation, p, needs)
+
+
+def _reference_dropout(x, *, p, key):
+    return dropout_reference.dropout(x, p, key)
+
+
+@op(reference=_reference_dropout)
+def _drop(x, *, p, key):
+    return _dropout(x, p, key)
+
+
+@_drop.vjp
+def _(g, p, key):
+    return _dropout(g, p, key)
+
+
+def dropout(x, p=0.5, *, key=None):
+    """x with each element zeroed with probability p and the rest scaled by 1 / (1 − p) (Srivastava et al. 2014).
+
+    The mask is a function of `key`, by default the next of `random.next_key()`, and is computed again for the gradient, never stored.
+    """
+    return x if p == 0 else _drop(x, p=p, key=random.next_key() if key is None else key)
+
+
+def _reference_embedding(weight, ids):
+    return embedding_reference.embedding(weight, ids)
+
+
+@op(reference=_reference_embedding)
+def embedding(weight, ids):
+    """Rows `ids` (integers, any shape) of weight (vocabulary, features): shape ids.shape + (features,)."""
+    return _embedding(weight, ids)
+
+
+@embedding.vjp
+def _(g, ids, shapes):
+    return _embedding_backward(g, ids, shapes[0][0]), None
+
+
+def _reference_attention(q, k, v, mask, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
+    return attention_reference.attention(q, k, v, heads, causal, lengths, p, key, mask)[0]
+
+
+@op(reference=_reference_attention, residuals="log_sum_exp")
+def attention(q, k, v, mask=None, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
+    """softmax(q kᵀ / √d) v for each head (Vaswani et al. 2017, section 3.2), never storing the time × time weights.
+
+    q (batch, query time, heads · d); k, v (batch, key time, heads · d). `lengths` (batch,): how many keys are real. `causal`: query i sees
+    keys up to i + (key time − query time). `mask`: booleans that broadcast to (batch, heads, query time, key time), True where a query may look.
+    `p`, `key`: dropout on the weights. A query that sees nothing gives zeros.
+    """
+    return _attention(q, k, v, heads, causal, lengths, p, key, mask)
+
+
+@attention.vjp
+def _(g, q, k, v, mask, out, log_sum_exp, heads, causal, lengths, p, key):
+    return *_attention_backward(g, q, k, v, out, log_sum_exp, heads, causal, lengths, p, key, mask), None
+
+
+def _parts(packed, n):
+    """The n equal column blocks of a projection, as views."""
+    width = packed.shape[-1] // n
+    return tuple(packed[..., i * width:(i + 1) * width] for i in range(n))
+
+
+def _reference_self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
+    return attention_reference.attention(*_parts(qkv, 3), heads, causal, lengths, p, key)[0]
+
+
+@op(reference=_reference_self_attention, residuals="log_sum_exp")
+def self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
+    """`attention` of queries, keys and values that lie side by side in one projection (batch, time, 3 · heads · d), read in place."""
+    return _attention(*_parts(qkv, 3), heads, causal, lengths, p, key)
+
+
+@self_attention.vjp
+def _(g, qkv, out, log_sum_exp, heads, causal, lengths, p, key):
+    return _attention_backward(g, *_parts(qkv, 3), out, log_sum_exp, heads, causal, lengths, p, key, packed=True)
+
+
+def _reference_cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0):
+    return attention_reference.attention(q, *_parts(kv, 2), heads, False, lengths, p, key)[0]
+
+
+@op(reference=_reference_cross_attention, residuals="log_sum_exp")
+def cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0):
+    """`attention` of q (batch, query time, heads · d) to keys and values side by side in one projection (batch, key time, 2 · heads · d)."""
+    return _attention(q, *_parts(kv, 2), heads, False, lengths, p, key)
+
+
+@cross_attention.vjp
+def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key):
+    dq, dk, dv = _attention_backward(g, q, *_parts(kv, 2), out, log_sum_exp, heads, False, lengths, p, key)
+    return dq, np.concatenate((dk, dv), axis=-1)
+
+
+def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
+    losses = cross_entropy_reference.cross_entropy(logits, targets, label_smoothing, ignore_index)[0]
+    return losses if reduction == "none" else losses.sum() * _share(targets, ignore_index, reduction)
+
+
+@op(reference=_reference_cross_entropy, residuals="log_sum_exp")
+def _cross_entropy_op(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
+    losses, log_sum_exp = _cross_entropy(logits, targets, label_smoothing, ignore_index)
+    out = losses if reduction == "none" else losses.sum() * losses.dtype.type(_share(targets, ignore_index, reduction))
+    return out, log_sum_exp
+
+
+@_cross_entropy_op.vjp
+def _(g, logits, targets, log_sum_exp, label_smoothing, ignore_index, reduction):
+    if reduction != "none":
+        g = np.full(len(targets), float(g) * _share(targets, ignore_index, reduction), logits.dtype)
+    return _cross_entropy_backward(g, logits, targets, log_sum_exp, label_smoothing, ignore_index), None
+
+
+def cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
+    """−log softmax(logits)[target], smoothed as in Szegedy et al. 2016, section 7: logits (..., classes), integer targets (...).
+
+    `reduction` is "mean" over the targets that are not `ignore_index`, "sum", or "none" (one loss per target, 0 where ignored).
+    """
+    _check_reduction("cross_entropy", reduction)
+    targets = _flat_targets("cross_entropy", targets, "logits", logits)
+    losses = _cross_entropy_op(logits.reshape(-1, logits.shape[-1]), targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
+                               reduction=reduction)
+    return losses.reshape(logits.shape[:-1]) if reduction == "none" else losses
+
+
+def _reference_linear_cross_entropy(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
+    logits = x @ weight.T if bias is None else x @ weight.T + bias
+    return _reference_cross_entropy(logits, targets, label_smoothing=label_smoothing, ignore_index=ignore_index, reduction=reduction)
+
+
+@op(reference=_reference_linear_cross_entropy, residuals="dx dweight dbias")
+def _linear_cross_entropy_op(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean", needs=()):
+    losses, dx, dweight, dbias = _linear_cross_entropy(x, weight, bias, targets, label_smoothing, ignore_index, any(needs))
+    return losses.sum() * losses.dtype.type(_share(targets, ignore_index, reduction)), dx, dweight, dbias
+
+
+@_linear_cross_entropy_op.vjp
+def _(g, dx, dweight, dbias, targets, ignore_index, reduction):
+    scale = dx.dtype.type(float(g) * _share(targets, ignore_index, reduction))
+    return dx * scale, dweight * scale, None if dbias is None else dbias * scale, None
+
+
+def linear_cross_entropy(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
+    """cross_entropy(x Wᵀ + b, targets) in row chunks: the (targets × classes) logits, often the largest array of a model, never exist at once.
+
+    x (..., features), weight (classes, features), bias (classes,) or None, integer targets (...). `reduction` is "mean" or "sum". Because the loss is
+    the end of the graph, the forward computes the gradients on the way, if any are wanted, and the backward only scales them.
+    """
+    _check_reduction("linear_cross_entropy", reduction, ("mean", "sum"))
+    targets = _flat_targets("linear_cross_entropy", targets, "x", x)
+    return _linear_cross_entropy_op(x.reshape(-1, x.shape[-1]), weight, bias, targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
+                                    reduction=reduction)
+
+
+def _flat_targets(name, targets, what, rows):
+    """The targets as an array (n,), one for each of the n rows of `rows` (..., features)."""
+    targets = np.asarray(targets)
+    if targets.shape != rows.shape[:-1]:
+        raise ValueError(f"{name}: targets have shape {targets.shape} but {what} {rows.shape}; there must be one for each row, {rows.shape[:-1]}")
+    return targets.reshape(-1)
+
+
+def _share(targets, ignore_index, reduction):
+    """What each counted loss weighs in the reduced one."""
+    return 1.0 if reduction == "sum" else 1.0 / max(1, int(np.count_nonzero(targets != ignore_index)))
+
+
+def _check_reduction(name, reduction, known=("mean", "sum", "none")):
+    if reduction not in known:
+        raise ValueError(f"{name}: reduction {reduction!r} is not one of {', '.join(known)}")

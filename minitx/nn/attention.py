@@ -1,0 +1,84 @@
+"""Multi-head attention (Vaswani et al. 2017, section 3.2.2), and the cache that makes decoding word by word cheap."""
+import numpy as np
+
+from ..autograd import Tensor, fused, random
+from ..kernels.attention.reference import attention_weights
+from .layers import Linear, xavier_uniform
+from .module import Module, Parameter
+
+
+class MultiHeadAttention(Module):
+    """Queries look up values by their keys, in `n_heads` subspaces at once; parameters are named and shaped as in torch.nn.MultiheadAttention."""
+
+    def __init__(self, d_model, n_heads, dropout=0.0, bias=True, generator=None):
+        if d_model % n_heads:
+            raise ValueError(f"n_heads: {n_heads} heads do not divide d_model = {d_model}")
+        generator = generator or np.random.default_rng()
+        self.in_proj_weight = Parameter(xavier_uniform(generator, (3 * d_model, d_model)))  # rows of the queries, the keys, the values
+        self.in_proj_bias = Parameter(np.zeros(3 * d_model, np.float32)) if bias else None
+        self.out_proj = Linear(d_model, d_model, bias=bias, generator=generator)
+        self.d_model, self.n_heads, self.dropout = d_model, n_heads, dropout
+
+    def forward(self, x, memory=None, *, causal=False, lengths=None, cache=None):
+        """x (batch, time, d_model) attends to itself, or to `memory` (batch, memory time, d_model).
+
+        `lengths` (batch,): how many positions of what is attended to are real. `cache`: a `KeyValueCache`, for decoding step by step.
+        """
+        p = self.dropout if self.training else 0.0
+        options = {"heads": self.n_heads, "lengths": lengths, "p": p, "key": random.next_key() if p else 0}
+        if cache is not None:
+            return self.out_proj(self._cached(x, memory, cache, lengths))
+        if memory is None:
+            return self.out_proj(fused.self_attention(fused.linear(x, self.in_proj_weight, self.in_proj_bias), causal=causal, **options))
+        return self.out_proj(fused.cross_attention(self._project(x, 0, 1), self._project(memory, 1, 3), **options))
+
+    def weights(self, x, memory=None, *, causal=False, lengths=None):
+        """Who looks where: (batch, heads, time, memory time), rows summing to 1, as an array. For pictures; `forward` never forms it."""
+        source = x if memory is None else memory
+        return attention_weights(self._project(x, 0, 1).data, self._project(source, 1, 2).data, self.n_heads, causal, lengths)
+
+    def _project(self, x, first, last):
+        """Thirds `first` to `last` of the projection: 0 the queries, 1 the keys, 2 the values."""
+        rows = slice(first * self.d_model, last * self.d_model)
+        return fused.linear(x, self.in_proj_weight[rows], None if self.in_proj_bias is None else self.in_proj_bias[rows])
+
+    def _cached(self, x, memory, cache, lengths):
+        if memory is not None:
+            if cache.used == 0:
+                cache.append(self._project(memory, 1, 3).data)
+            query = self._project(x, 0, 1)
+        else:
+            qkv = fused.linear(x, self.in_proj_weight, self.in_proj_bias)
+            query, new = qkv[..., :self.d_model], qkv.data[..., self.d_model:]
+            cache.append(new)
+        keys, values = cache.keys_and_values()
+        return fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, causal=memory is None, lengths=lengths)
+
+
+class KeyValueCache:
+    """Keys and values of the positions seen so far, in memory reserved beforehand: (rows, capacity, 2 · d_model)."""
+
+    def __init__(self, capacity):
+        self.capacity, self.used, self._store = capacity, 0, None
+
+    def append(self, keys_and_values):
+        """Add the keys and values (rows, new, 2 · d_model) of the next positions."""
+        rows, new, width = keys_and_values.shape
+        if self._store is None:
+            self._store = np.empty((rows, max(self.capacity, new), width), keys_and_values.dtype)
+        elif self.used + new > self._store.shape[1]:
+            raise ValueError(f"cache: {self.used + new} positions do not fit into the {self._store.shape[1]} that were reserved")
+        self._store[:, self.used:self.used + new] = keys_and_values
+        self.used += new
+
+    def keys_and_values(self):
+        """Two views (rows, used, d_model)."""
+        half = self._store.shape[2] // 2
+        return self._store[:, :self.used, :half], self._store[:, :self.used, half:]
+
+    def select(self, rows):
+        """Go on with these rows (indices, in any order and number): how beams split and finished sentences leave."""
+        if self._store is not None:
+            chosen = np.empty((len(rows), *self._store.shape[1:]), self._store.dtype)
+            chosen[:, :self.used] = self._store[rows, :self.used]
+            self._store = chosen

@@ -1,0 +1,59 @@
+"""The two blocks of a Transformer. Each sublayer is wrapped in a residual connection and a layer norm, after it (2017) or before it.
+
+Names of parameters are those of torch.nn.TransformerEncoderLayer and TransformerDecoderLayer.
+"""
+from .attention import MultiHeadAttention
+from .layers import Dropout, LayerNorm, Linear
+from .module import Module
+
+
+class Block(Module):
+    """What encoder and decoder layers share: the feed-forward network and how a sublayer is wrapped."""
+
+    def __init__(self, d_model, d_ff, dropout, norm, activation, generator):
+        if norm not in ("pre", "post"):
+            raise ValueError(f"norm: {norm!r} is not one of pre, post")
+        self.linear1 = Linear(d_model, d_ff, activation=activation, generator=generator)
+        self.linear2 = Linear(d_ff, d_model, generator=generator)
+        self.dropout = Dropout(dropout)
+        self.norm_first = norm == "pre"
+
+    def feed_forward(self, x):
+        """Two linear layers, the same at every position."""
+        return self.linear2(self.linear1(x, p=self.dropout.p))
+
+    def sublayer(self, norm, x, function):
+        """Post-norm: norm(x + function(x)), as published in 2017. Pre-norm: x + function(norm(x)), which trains deeper stacks (Xiong et al. 2020)."""
+        if self.norm_first:
+            return x + self.dropout(function(norm(x)))
+        return norm.add(function(x), x, p=self.dropout.p if self.training else 0.0)
+
+
+class EncoderLayer(Block):
+    """Self-attention, then feed-forward: (batch, time, d_model) to the same shape."""
+
+    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, generator=generator)
+        super().__init__(d_model, d_ff, dropout, norm, activation, generator)
+        self.norm1, self.norm2 = LayerNorm(d_model), LayerNorm(d_model)
+
+    def forward(self, x, lengths):
+        """x (batch, time, d_model); the first `lengths` positions of each row are real."""
+        x = self.sublayer(self.norm1, x, lambda y: self.self_attn(y, lengths=lengths))
+        return self.sublayer(self.norm2, x, self.feed_forward)
+
+
+class DecoderLayer(Block):
+    """Causal self-attention, attention to the encoder's output, then feed-forward."""
+
+    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, generator=generator)
+        self.multihead_attn = MultiHeadAttention(d_model, n_heads, generator=generator)
+        super().__init__(d_model, d_ff, dropout, norm, activation, generator)
+        self.norm1, self.norm2, self.norm3 = LayerNorm(d_model), LayerNorm(d_model), LayerNorm(d_model)
+
+    def forward(self, x, memory, memory_lengths, self_cache=None, cross_cache=None):
+        """x (batch, time, d_model), memory (batch, source time, d_model); with caches, x holds only the positions not seen yet."""
+        x = self.sublayer(self.norm1, x, lambda y: self.self_attn(y, causal=True, cache=self_cache))
+        x = self.sublayer(self.norm2, x, lambda y: self.multihead_attn(y, memory, lengths=memory_lengths, cache=cross_cache))
+        return self.sublayer(self.norm3, x, self.feed_forward)

@@ -1,0 +1,145 @@
+"""Optimizers and learning-rate schedules.
+
+An optimizer moves all parameters and gradients into two flat arrays, of which each parameter and its gradient become views: one kernel then updates
+everything in one pass, and the norm of all gradients is one sum.
+"""
+import numpy as np
+
+from .autograd import Tensor
+from .kernels.adam import adam, squared_norm
+
+
+class Optimizer:
+    """What all optimizers share: the flat arrays, `zero_grad`, clipping, and a state that can be saved.
+
+    Args:
+        parameters: Tensors that require a gradient. Those with two or more axes (matrices) come first in the flat arrays; `n_matrices` numbers.
+        learning_rate: of the next `step`; change the attribute as a schedule asks.
+    """
+
+    moments = ()  # names of the flat arrays that a step keeps
+
+    def __init__(self, parameters, learning_rate):
+        parameters = sorted(parameters, key=lambda parameter: parameter.ndim < 2)
+        if not parameters:
+            raise ValueError("optimizer: there are no parameters; does any Tensor require a gradient?")
+        self.parameters, self.learning_rate, self.steps = parameters, learning_rate, 0
+        dtype = parameters[0].dtype
+        size = sum(parameter.size for parameter in parameters)
+        self.n_matrices = sum(parameter.size for parameter in parameters if parameter.ndim >= 2)
+        self.data, self.grad = np.empty(size, dtype), np.zeros(size, dtype)
+        start = 0
+        for parameter in parameters:
+            piece = slice(start, start + parameter.size)
+            self.data[piece] = parameter.data.reshape(-1)
+            parameter.data = self.data[piece].reshape(parameter.shape)
+            parameter.grad_buffer = Tensor(self.grad[piece].reshape(parameter.shape))
+            start = piece.stop
+        self.state = {name: np.zeros(size, dtype) for name in self.moments}
+
+    def zero_grad(self):
+        """Forget all gradients; the next backward writes over them."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def gradient_norm(self):
+        """The Euclidean norm of all gradients together."""
+        self._gather()
+        return float(np.sqrt(squared_norm(self.grad)))
+
+    def step(self, clip=0.0):
+        """Move the parameters along their gradients, which are first scaled down so that their norm is at most `clip` (0: as they are).
+
+        Returns the norm before clipping (Pascanu et al. 2013), or None without.
+        """
+        norm = self.gradient_norm() if clip else self._gather()
+        self.steps += 1
+        self.update(min(1.0, clip / (norm + 1e-6)) if clip else 1.0)
+        return norm
+
+    def update(self, scale):
+        """One step with gradients times `scale`; each optimizer defines its own."""
+        raise NotImplementedError
+
+    def state_dict(self):
+        """{name: flat array} of the moments; with the parameters and `steps` it is all that a resumed run needs."""
+        return dict(self.state)
+
+    def load_state_dict(self, state, steps):
+        """Go on from what `state_dict` gave after `steps` steps."""
+        for name, own in self.state.items():
+            if name not in state or state[name].shape != own.shape:
+                raise ValueError(f"optimizer: the saved state has no {name!r} of {own.size} numbers; is it another model's or another optimizer's?")
+            own[...] = state[name]
+        self.steps = steps
+
+    def _gather(self):
+        """See that the flat gradient is complete: a parameter that was not used has none, and one set by hand lies elsewhere."""
+        for parameter in self.parameters:
+            if parameter.grad is None:
+                parameter.grad_buffer.data[...] = 0
+            elif parameter.grad is not parameter.grad_buffer:
+                parameter.grad_buffer.data[...] = parameter.grad.data
+
+
+class SGD(Optimizer):
+    """p ← p − learning_rate · v, with v ← momentum · v + gradient (Sutskever et al. 2013, PyTorch's form)."""
+
+    moments = ("velocity",)
+
+    def __init__(self, parameters, learning_rate=0.01, momentum=0.0):
+        super().__init__(parameters, learning_rate)
+        self.momentum = momentum
+
+    def update(self, scale):
+        """One step."""
+        velocity = self.state["velocity"]
+        velocity *= self.momentum
+        velocity += self.grad * self.grad.dtype.type(scale)
+        self.data -= velocity * velocity.dtype.type(self.learning_rate)
+
+
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015): steps of even size, from the mean and the mean square of each gradient, both corrected for their start at 0."""
+
+    moments = ("m", "v")
+
+    def __init__(self, parameters, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+        super().__init__(parameters, learning_rate)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def update(self, scale):
+        """One step; weight decay is added to the gradient of every parameter, as an L2 penalty would."""
+        self._adam(slice(None), self.weight_decay, False, scale)
+
+    def _adam(self, piece, weight_decay, decoupled, scale):
+        adam(self.data[piece], self.grad[piece], self.state["m"][piece], self.state["v"][piece], self.learning_rate, *self.betas, self.eps,
+             weight_decay, self.steps, decoupled, scale)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights directly (Loshchilov and Hutter 2019); matrices only: norms and biases are left alone."""
+
+    def __init__(self, parameters, learning_rate=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01):
+        super().__init__(parameters, learning_rate, betas, eps, weight_decay)
+
+    def update(self, scale):
+        """One step."""
+        self._adam(slice(0, self.n_matrices), self.weight_decay, True, scale)
+        self._adam(slice(self.n_matrices, None), 0.0, True, scale)
+
+
+def learning_rate(step, *, peak, warmup, schedule, steps, final=0.0):
+    """The learning rate of update `step` (from 1): a linear rise over `warmup` updates to `peak`, then one of three roads.
+
+    "inverse-sqrt": peak · √(warmup / step) (Vaswani et al. 2017, section 5.3). "cosine": half a cosine down to `final` · peak at the last of `steps`
+    (Loshchilov and Hutter 2017). "constant": stays.
+    """
+    if step <= warmup:
+        return peak * step / warmup
+    if schedule == "inverse-sqrt":
+        return peak * (max(warmup, 1) / step) ** 0.5
+    if schedule == "cosine":
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return peak * (final + (1 - final) * 0.5 * (1 + np.cos(np.pi * progress)).item())
+    return peak
