@@ -1,0 +1,24 @@
+"""minitx: a Transformer to read from the first line of its gradient to the last translated word.
+
+    import minitx as mx
+    x = mx.tensor([[1.0, 2.0]], requires_grad=True)
+    loss = mx.tanh(x @ w + b).sum()
+    loss.backward()                                  # x.grad
+
+    mx.load("runs/en-es").translate(["the red cats do not see the dog"], beam=4)
+"""
+from . import nn, optim  # noqa: F401
+from .autograd import Op, Tensor, fused, gradients, no_grad, op, ops, random, tensor  # noqa: F401
+from .autograd.fused import (  # noqa: F401
+    attention, cross_entropy, dropout, embedding, layer_norm, linear, linear_cross_entropy, log_softmax, rms_norm, softmax)
+from .autograd.ops import *  # noqa: F401,F403
+
+
+__version__ = "0.1.0"
+
+
+def load(run, device="cpu"):
+    """The translator in the folder of a run; see `minitx.decoding.translator.Translator`."""
+    from .decoding.translator import load
+
+    return load(run, device=device)

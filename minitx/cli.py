@@ -1,0 +1,394 @@
+"""The command `minitx`: what can be typed, what it calls, and how a mistake is told.
+
+Flags of `train` come from `Settings`. What computes is imported inside the command that needs it, so help is quick.
+Exit codes: 0 done, 2 the user's mistake, 1 ours or the machine's, 130 interrupted.
+"""
+import dataclasses
+import os
+import sys
+import types
+import typing
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.help import DefaultFormatter, PanelSpec
+from rich.box import Box
+
+from .errors import UserError
+from .settings import PRESETS, Settings, choose, choose_resumed
+
+app = App(
+    name="minitx",
+    version=lambda: _version(),
+    help="A small Transformer to read, to extend and to measure. Begin with: minitx train",
+    help_format="plaintext",
+    help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=Box(" ── \n" + "    \n" * 7), border_style="dim")),
+    suppress_keyboard_interrupt=False,
+)
+
+
+def main(arguments=None) -> int:
+    """Run the command line on `arguments` (those of the process when None) and return its exit code."""
+    _prepare_streams()
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value") or 0
+        sys.stdout.flush()
+        return code
+    except (UserError, CycloptsError) as error:
+        return _fail(2, _mistake(error))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        _discard_stdout()  # whoever read our output has gone
+        return 1
+    except Exception as error:
+        if os.environ.get("MINITX_DEBUG") == "1":
+            raise
+        return _fail(1, _fault(error))
+
+
+def _whole(_, tokens):
+    """A whole number as Python reads it; cyclopts alone would round 5.5."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
+
+
+def _setting_flags():
+    """A TypedDict with a flag for every setting: the command receives those that were typed, and no other."""
+    flags, groups = {}, {}
+    for field in dataclasses.fields(Settings):
+        name = field.metadata["group"]
+        group = groups.setdefault(name, Group(name, sort_key=len(groups) + 1))
+        kind = typing.get_args(field.type)[0] if isinstance(field.type, types.UnionType) else field.type
+        default = str(field.default).lower() if kind is bool else field.default
+        text = field.metadata["help"] + ("" if default is None else f" [default: {default}]")
+        converter = _whole if kind is int else None
+        flags[field.name] = Annotated[kind, Parameter(help=text, group=group, converter=converter)]
+    return typing.TypedDict("SettingFlags", flags, total=False)
+
+
+SettingFlags = _setting_flags()
+Whole = Annotated[int, Parameter(converter=_whole)]
+Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+Preset = Annotated[str | None, Parameter(
+    help=f"settings that go together: {', '.join(PRESETS)} [default: text for your own text, else toy]")]
+
+
+@app.command(sort_key=0)
+def train(
+    *,
+    preset: Preset = None,
+    out: Path | None = None,
+    overwrite: Switch = False,
+    resume: Path | None = None,
+    settings: Annotated[SettingFlags | None, Parameter(name="*")] = None,
+):
+    """Train a translator and save it as a run.
+
+    It learns from toy languages that minitx makes itself, or from your own text.
+    Every setting has a default; a preset changes several of them, a flag one.
+
+    Parameters
+    ----------
+    out
+        folder of the run [default: runs/en-es and the like, numbered when taken]
+    overwrite
+        replace the run that --out already holds
+    resume
+        go on with the run in this folder, with the settings it has
+    """
+    named = settings or {}
+    if resume is None:
+        chosen, preset = choose(named, preset)
+    elif preset or out or overwrite:
+        raise UserError("resume goes on in the run's own folder, as it was set; drop --preset, --out and --overwrite")
+    else:
+        chosen = choose_resumed(resume, named)
+    _require(chosen.device)
+    from .console import Console
+    from .training.run import Interrupted
+    from .training.run import train as train_run
+
+    with Console(preset=preset) as console:
+        try:
+            train_run(chosen, out=out, overwrite=overwrite, resume=resume, console=console)
+        except Interrupted as stop:
+            console.interrupted(stop.run)
+            return 130
+    return 0
+
+
+@app.command(sort_key=1)
+def translate(
+    run: Path,
+    /,
+    *text: str,
+    beam: Whole = 1,
+    n_best: Whole = 1,
+    show_attention: Switch = False,
+    device: Literal["cpu", "cuda"] = "cpu",
+):
+    """Translate sentences, typed or from standard input.
+
+    Without any text, every line of standard input gives one line of translation.
+
+    Parameters
+    ----------
+    run
+        folder of the run that minitx train made
+    text
+        sentences, each in quotes; those that begin with a dash stand behind --
+    beam
+        hypotheses kept by the search; 1 is greedy
+    n_best
+        translations shown of each sentence, as its number, a score and the text
+    show_attention
+        draw where the decoder looked when it wrote each word
+    device
+        where to compute
+    """
+    if not 1 <= beam <= 1000:
+        raise UserError(f"beam is {beam} but must be a whole number from 1 to 1,000; 4 is usual")
+    if not 1 <= n_best <= beam:
+        raise UserError(f"n_best is {n_best} but beam keeps {beam}; take --beam {max(n_best, 1)} or a smaller --n-best")
+    _require(device)
+    import minitx
+
+    from .console import Console
+
+    translator, console, number = minitx.load(run, device=device), Console(), 0
+    for lines in [[_decoded(os.fsencode(line)) for line in text]] if text else _lines_of_stdin():
+        _warn_of_unknown_words(translator, lines, number)
+        found = translator.translate(lines, beam=beam, n_best=n_best)
+        for line, result in zip(lines, found, strict=True):
+            number += 1
+            hypotheses = [result] if n_best == 1 else [f"{number}\t{one.score:.4f}\t{one.text}" for one in result]
+            print(*hypotheses, sep="\n")
+            if show_attention and line.strip():
+                console.attention(*translator.attention(line))
+        sys.stdout.flush()
+
+
+@app.command(sort_key=2)
+def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, json: Switch = False):
+    """Score a run on held-out sentences, its own or yours.
+
+    Parameters
+    ----------
+    run
+        folder of the run that minitx train made
+    src
+        text to translate, a sentence a line; with --ref
+    ref
+        its right translation, line by line
+    json
+        print one JSON object and nothing else
+    """
+    if (src is None) != (ref is None):
+        raise UserError("src and ref come together: the text to translate and its right translation")
+    from .training.evaluate import evaluate as evaluate_run
+
+    result = evaluate_run(run, source=src, reference=ref)
+    if json:
+        _print_json(result)
+    else:
+        from .console import Console
+
+        Console().scores(result["splits"], result.get("rules"), result.get("signature"))
+
+
+@app.command(sort_key=3)
+def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch = False):
+    """Show the toy languages: sentences, translations, rules.
+
+    Parameters
+    ----------
+    pair
+        two toy languages, SOURCE-TARGET
+    n
+        number of sentences
+    seed
+        another seed, other sentences
+    rules
+        show the table of all rules instead
+    """
+    if not 1 <= n <= 100_000:
+        raise UserError(f"n is {n} but must be a whole number from 1 to 100,000")
+    if seed < 0:
+        raise UserError(f"seed is {seed} but must be a whole number from 0")
+    from .data import toy
+
+    print(_rules_table(toy.RULES) if rules else toy.describe(pair, n, seed))
+
+
+@app.command(sort_key=4)
+def info(*, json: Switch = False):
+    """Show what minitx runs on, and CUDA or why not.
+
+    Parameters
+    ----------
+    json
+        print one JSON object and nothing else
+    """
+    facts = _facts()
+    if json:
+        _print_json(facts)
+    else:
+        for name, value in facts.items():
+            print(f"{name.replace('_', ' '):<18}{value}")
+
+
+def _rules_table(rules):
+    from rich.cells import cell_len, set_cell_size
+
+    width = max(map(cell_len, rules)) + 2
+    return "\n".join(set_cell_size(name, width) + explanation for name, explanation in rules.items())
+
+
+def _lines_of_stdin():
+    """Lists of lines, as soon as they have come: a pipe gives many at once, a person one."""
+    if sys.stdin is None:  # closed by whoever started us
+        return
+    if sys.stdin.isatty():
+        print("one sentence a line; Ctrl-D ends", file=sys.stderr)
+    rest = b""
+    # read1 waits for the first bytes only, so a program that waits for each answer gets it.
+    while chunk := sys.stdin.buffer.read1(1 << 16):
+        *lines, rest = (rest + chunk).split(b"\n")
+        if lines:
+            yield [_decoded(line.removesuffix(b"\r")) for line in lines]
+    if rest:
+        yield [_decoded(rest)]
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        warnings.warn(f"byte {error.start + 1} of {line[:40]!r} is not UTF-8; read as an unknown character")
+        text = line.decode("utf-8", errors="replace")
+    return " ".join(text.splitlines())  # one line in, one line out, whatever separators Unicode knows
+
+
+def _warn_of_unknown_words(translator, lines, number):
+    for place, line in enumerate(lines, number + 1):
+        if words := translator.unknown(line):
+            warnings.warn(f"sentence {place}: never seen in training: {', '.join(words)}")
+
+
+def _require(device):
+    """Refuse "cuda" where there is none."""
+    if device == "cuda" and (missing := _cuda_missing()):
+        raise UserError(f"device cuda: {missing}; --device cpu works everywhere")
+
+
+def _cuda_missing():
+    """Why CUDA cannot be used here, or None."""
+    from importlib.util import find_spec
+
+    for module, package in (("numba_cuda", "numba-cuda"), ("cupy", "CuPy")):
+        if find_spec(module) is None:
+            return f"{package} is not installed (pip install 'minitx[cuda13]', or cuda12 for an older driver)"
+    if find_spec("minitx.kernels.softmax.cuda") is None:
+        return "this version of minitx has kernels for the CPU only"
+    from numba import cuda
+
+    return None if cuda.is_available() else "no GPU with a working driver was found (does nvidia-smi show one?)"
+
+
+def _facts():
+    """Everything that `minitx info` tells, by name."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from .kernels.runtime import threads
+
+    facts = {
+        "minitx": _version(),
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": platform.platform(terse=True),
+        "processor": _processor(),
+        **threads.describe(),
+    }
+    missing = _cuda_missing()
+    facts["cuda"] = f"no: {missing}" if missing else "yes"
+    for package in ("numpy", "scipy", "numba", "numba-cuda", "tokenizers", "safetensors", "sacrebleu", "matplotlib"):
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return facts
+
+
+def _processor():
+    import platform
+
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _version():
+    from minitx import __version__
+
+    return __version__
+
+
+def _print_json(value):
+    import json
+    import math
+
+    def finite(part):
+        """NaN and infinity, which JSON does not have, become null."""
+        if isinstance(part, dict):
+            return {name: finite(inner) for name, inner in part.items()}
+        return None if isinstance(part, float) and not math.isfinite(part) else part
+
+    print(json.dumps(finite(value), ensure_ascii=False, indent=2))
+
+
+def _prepare_streams():
+    """UTF-8 everywhere, whatever the locale; warnings as one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_, **__: print(f"warning: {message}", file=sys.stderr)
+
+
+def _fail(code, message):
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _discard_stdout()
+    print("\n".join(f"error: {message}".splitlines()[:3]), file=sys.stderr)
+    return code
+
+
+def _discard_stdout():
+    """Python would complain once more when it flushes into a closed pipe or a full disk at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _mistake(error):
+    message = str(error)
+    if isinstance(error, CycloptsError):
+        chain = " ".join(("minitx", *(error.command_chain or ())))
+        message = f"{message[:1].lower()}{message[1:]}\nsee {chain} --help"
+    return message
+
+
+def _fault(error):
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return f"out of memory{f': {error}' if str(error) else ''}; try a smaller --batch-tokens or --d-model"
+    first = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first} (a fault of minitx; MINITX_DEBUG=1 shows where)"

@@ -1,0 +1,183 @@
+"""Pictures of a run, as PNG files: its loss curve, and where the decoder looked.
+
+matplotlib is loaded when the first is drawn; it needs no display and pyplot's global state stays out of it.
+"""
+import functools
+import io
+import math
+import unicodedata
+
+from .data.files import write_atomically
+
+BLUE, ORANGE, GREY = "#2563a8", "#d9652b", "#6b7280"
+_SIZE = 10  # points
+
+_SCRIPTS = {
+    "Hangul": ("HANGUL", ("Noto Sans CJK KR", "Noto Sans KR", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo",
+                          "UnDotum", "Baekmuk Gulim", "Noto Sans CJK JP", "WenQuanYi Micro Hei")),
+    "Chinese": ("CJK", ("Noto Sans CJK SC", "Noto Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei",
+                        "Microsoft YaHei", "SimHei", "PingFang SC", "Heiti SC", "Droid Sans Fallback", "AR PL UMing CN",
+                        "Noto Sans CJK JP")),
+}
+"""By script: how the Unicode names of its characters begin, and font families that have them."""
+
+
+def loss_curve(metrics, path):
+    """Draw training loss, validation loss and, where there is one, exact match in validation over the steps.
+
+    `metrics` are the objects of a run's metrics.jsonl: {"step", "loss"} or {"step", "valid_loss", "exact_match"}.
+    """
+    training = [(row["step"], row["loss"]) for row in metrics if _is_number(row.get("loss"))]
+    validation = [(row["step"], row["valid_loss"]) for row in metrics if _is_number(row.get("valid_loss"))]
+    exact = [(row["step"], 100 * row["exact_match"]) for row in metrics if _is_number(row.get("exact_match"))]
+
+    figure = _figure(7, 5.4 if exact else 3.8)
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1]) if exact else [figure.subplots()]
+    _curve(panels[0], training, GREY, "training", linewidth=1, alpha=0.45 if len(training) > 100 else 1)
+    if len(training) > 100:
+        _curve(panels[0], _smoothed(training), GREY, None, linewidth=1.8)
+    _curve(panels[0], validation, BLUE, "validation", marker="o", markersize=3.5, linewidth=1.8)
+    if validation:
+        step, best = min(validation, key=lambda point: point[1])
+        panels[0].plot(step, best, marker="*", markersize=13, color=ORANGE, label=f"best: {best:.3f}", linestyle="none",
+                       clip_on=False, zorder=5)
+    panels[0].set_ylabel("loss (nats per token)")
+    panels[0].set_ylim(bottom=0)
+    if panels[0].get_legend_handles_labels()[0]:
+        panels[0].legend(frameon=False)
+    if exact:
+        _curve(panels[1], exact, BLUE, None, marker="o", markersize=3.5, linewidth=1.8)
+        panels[1].set_ylim(0, 103)
+        panels[1].set_ylabel("exact match (%)")
+    panels[-1].set_xlabel("step")
+    for panel in panels:
+        panel.grid(True, color="#e5e7eb", linewidth=0.8)
+        panel.set_axisbelow(True)
+        panel.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def attention_map(source_tokens, target_tokens, matrix, path):
+    """Draw how much each target token looked at each source token: `matrix` is (target time, source time).
+
+    Returns None, or one sentence that says which font to install when the tokens could only be numbered.
+    """
+    families, missing = _fonts([*source_tokens, *target_tokens])
+    columns, rows = len(source_tokens), len(target_tokens)
+    figure = _figure(2.2 + 0.42 * columns, 1.8 + 0.36 * rows)
+    axes = figure.subplots()
+    image = _draw_map(axes, source_tokens, target_tokens, matrix, families, column=0.42)
+    axes.set_xlabel("source: what the decoder looked at")
+    axes.xaxis.set_label_position("top")
+    axes.set_ylabel("target: what it wrote")
+    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
+    bar.outline.set_visible(False)
+    bar.set_label("attention")
+    _save(figure, path)
+    return missing
+
+
+def attention_sheet(source_tokens, target_tokens, maps, path):
+    """Draw the maps of all heads on one sheet: `maps` is (layers, heads, target time, source time).
+
+    Returns None, or one sentence that says which font to install when the tokens could only be numbered.
+    """
+    families, missing = _fonts([*source_tokens, *target_tokens])
+    layers, heads = len(maps), len(maps[0])
+    width, height = 0.9 + 0.2 * len(source_tokens), 0.8 + 0.2 * len(target_tokens)
+    figure = _figure(1 + heads * max(width, 1.6), 1 + layers * max(height, 1.6))
+    figure.get_layout_engine().set(h_pad=0.1)
+    panels = figure.subplots(layers, heads, squeeze=False)
+    for layer, row in enumerate(maps):
+        for head, matrix in enumerate(row):
+            axes = panels[layer][head]
+            _draw_map(axes, source_tokens, target_tokens, matrix, families, column=0.2, size=7, most=1)
+            axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=_SIZE)
+            axes.tick_params(labeltop=layer == 0, labelleft=head == 0)
+    _save(figure, path)
+    return missing
+
+
+def _draw_map(axes, source_tokens, target_tokens, matrix, families, column, size=_SIZE, most=None):
+    """One map in cells `column` inches wide; the darkest blue is `most`, or the largest value."""
+    image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=most, aspect="auto", interpolation="nearest")
+    for axis, tokens in ((axes.xaxis, source_tokens), (axes.yaxis, target_tokens)):
+        names = tokens if families else [str(place) for place in range(1, len(tokens) + 1)]
+        axis.set_ticks(range(len(tokens)), names, fontfamily=families or None, fontsize=size, parse_math=False)
+    axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False)
+    axes.tick_params(axis="y", left=False)
+    longest = max((_letters(label.get_text()) for label in axes.get_xticklabels()), default=0)
+    if longest * 0.6 * size > column * 72:  # a letter is about 0.6 of its size wide, an inch has 72 points
+        for label in axes.get_xticklabels():
+            label.set(rotation=60, horizontalalignment="left", verticalalignment="bottom", rotation_mode="anchor")
+    axes.set_xticks([place - 0.5 for place in range(1, len(source_tokens))], minor=True)
+    axes.set_yticks([place - 0.5 for place in range(1, len(target_tokens))], minor=True)
+    axes.grid(which="minor", color="white", linewidth=1)
+    axes.tick_params(which="minor", length=0)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def _letters(text):
+    """The width of a text in letters of the Latin alphabet."""
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def _fonts(tokens):
+    """(families that together draw the tokens, None), or (None, a sentence) where a script has no font here."""
+    families = ["DejaVu Sans"]
+    for script in _scripts("".join(tokens)):
+        family = _family(script)
+        if family is None:
+            known = _SCRIPTS[script][1][0]
+            return None, (f"no font with {script} characters was found, so the picture numbers the words; "
+                          f"install one, for example {known}, and draw it again")
+        families.append(family)
+    return families, None
+
+
+@functools.cache
+def _family(script):
+    """The first installed font family for a script, or None."""
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return next((family for family in _SCRIPTS[script][1] if family in installed), None)
+
+
+def _scripts(text):
+    """The scripts of `text` that matplotlib's own font lacks."""
+    names = [unicodedata.name(character, "") for character in set(text)]
+    return [script for script, (start, _) in _SCRIPTS.items() if any(name.startswith(start) for name in names)]
+
+
+def _figure(width, height):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(min(width, 40), min(height, 40)), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure, path):
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=150, facecolor="white")
+    write_atomically(path, picture.getvalue())
+
+
+def _curve(axes, points, color, label, **style):
+    if points:
+        axes.plot(*zip(*points), color=color, label=label, **style)
+
+
+def _smoothed(points, share=0.02):
+    """A running mean over `share` of the points, so that the course shows through the noise."""
+    half = max(1, int(len(points) * share / 2))
+    losses = [loss for _, loss in points]
+    return [(step, sum(window) / len(window)) for place, (step, _) in enumerate(points)
+            if (window := losses[max(0, place - half):place + half + 1])]
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -1,0 +1,255 @@
+"""Every setting of a training run: its name, its default, its help and what it may be, in this one dataclass.
+
+The flags of `minitx train` and the `config.json` of a run are made from it.
+"""
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Literal
+
+from .errors import UserError
+
+
+def _setting(default, help, group, **bounds):
+    """A field with its help, its group in `--help`, and bounds: at_least, at_most (inclusive), above, below."""
+    return dataclasses.field(default=default, metadata={"help": help, "group": group, "bounds": bounds})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one run, checked when it is made; `UserError` names what is wrong and the likely fix."""
+
+    pair: str | None = _setting("en-es", "toy languages, SOURCE-TARGET (see minitx grammar)", "Data")
+    src: str | None = _setting(None, "your own source text: UTF-8, a sentence a line, plain or .gz", "Data")
+    tgt: str | None = _setting(None, "its translation, line by line", "Data")
+    valid_src: str | None = _setting(None, "source text for validation; without it, some of --src is held out", "Data")
+    valid_tgt: str | None = _setting(None, "its translation, line by line", "Data")
+    tsv: str | None = _setting(None, "instead of --src and --tgt: a sentence, a tab, its translation", "Data")
+
+    tokenizer: Literal["words", "characters", "bpe"] = _setting("words", "what a token is", "Text")
+    vocab_size: int = _setting(8000, "most tokens a vocabulary may have", "Text", at_least=8, at_most=1_000_000)
+    joint_vocabulary: bool = _setting(False, "one vocabulary for both languages", "Text")
+    max_length: int = _setting(256, "longest sentence, in tokens", "Text", at_least=2, at_most=100_000)
+
+    model: Literal["encoder-decoder"] = _setting("encoder-decoder", "the architecture", "Model")
+    d_model: int = _setting(128, "features of a token", "Model", at_least=1, at_most=16_384)
+    n_heads: int = _setting(4, "attention heads, each of d_model / n_heads features", "Model", at_least=1, at_most=1024)
+    n_layers: int = _setting(3, "layers of the encoder, and of the decoder", "Model", at_least=1, at_most=256)
+    d_ff: int = _setting(512, "hidden features of the feed-forward network", "Model", at_least=1, at_most=131_072)
+    dropout: float = _setting(0.0, "share of activations dropped in training", "Model", at_least=0, below=1)
+    norm: Literal["pre", "post"] = _setting("pre", "layer norm before each sub-layer, or after it as in 2017", "Model")
+    activation: Literal["relu", "gelu"] = _setting("relu", "between the feed-forward network's two layers", "Model")
+    positions: Literal["sinusoidal", "learned"] = _setting("sinusoidal", "how a token knows its place", "Model")
+    tie_embeddings: Literal["none", "decoder", "all"] = _setting(
+        "decoder", "target embedding = output layer (decoder), = source embedding too (all)", "Model")
+
+    steps: int = _setting(1500, "updates of the weights; 0: count --epochs instead", "Training",
+                          at_least=0, at_most=1_000_000_000)
+    epochs: int = _setting(0, "passes over the training data, if --steps is 0", "Training", at_least=0, at_most=100_000)
+    batch_tokens: int = _setting(2048, "tokens of a batch: sentences × longest target", "Training",
+                                 at_least=1, at_most=16_777_216)
+    accumulate: int = _setting(1, "batches per update", "Training", at_least=1, at_most=100_000)
+    optimizer: Literal["adam", "adamw"] = _setting("adam", "update rule", "Training")
+    learning_rate: float = _setting(2e-3, "its peak, after the warm-up", "Training", above=0, at_most=100)
+    schedule: Literal["inverse-sqrt", "cosine", "constant"] = _setting("cosine", "decay after the warm-up", "Training")
+    final_learning_rate: float = _setting(0.02, "where cosine ends, as a share of the peak", "Training", at_least=0, at_most=1)
+    warmup: int = _setting(100, "updates in which the learning rate rises from 0", "Training",
+                           at_least=0, at_most=1_000_000_000)
+    beta1: float = _setting(0.9, "Adam's decay of the mean gradient", "Training", at_least=0, below=1)
+    beta2: float = _setting(0.98, "Adam's decay of the mean squared gradient", "Training", at_least=0, below=1)
+    weight_decay: float = _setting(0.0, "shrinks the weights (adamw only)", "Training", at_least=0, at_most=100)
+    clip: float = _setting(1.0, "largest norm of all gradients together; 0: no clipping", "Training", at_least=0)
+    label_smoothing: float = _setting(0.0, "probability spread over the wrong tokens", "Training", at_least=0, below=1)
+    validate_every: int = _setting(250, "updates between validations", "Training", at_least=1, at_most=1_000_000_000)
+    patience: int = _setting(0, "stop after so many validations without a better loss; 0: never", "Training",
+                             at_least=0, at_most=1_000_000)
+    seed: int = _setting(0, "of the data, the weights, the batches and dropout", "Training",
+                         at_least=0, at_most=2**63 - 1)
+
+    device: Literal["cpu", "cuda"] = _setting("cpu", "where to compute", "Machine")
+    threads: int = _setting(0, "threads of the CPU kernels; 0: all; the results do not depend on it", "Machine",
+                            at_least=0, at_most=1024)
+    dtype: Literal["float32", "float64"] = _setting("float32", "numbers of the weights and activations", "Machine")
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        self._check_data()
+        self._check_together()
+
+    def _check_data(self):
+        for one, other in (("src", "tgt"), ("tgt", "src"), ("valid_src", "valid_tgt"), ("valid_tgt", "valid_src")):
+            if getattr(self, one) is not None and getattr(self, other) is None:
+                raise UserError(f"{one} is given without {other}; parallel text needs both files")
+        if self.src is not None and self.tsv is not None:
+            raise UserError("src and tsv are both given; take --src with --tgt, or --tsv alone")
+        if not self.own_text:
+            if self.valid_src is not None:
+                raise UserError("valid_src is given without training text; add --src and --tgt, or --tsv")
+            if self.pair is None:
+                raise UserError("there is nothing to train on; give --pair, --src with --tgt, or --tsv")
+
+    def _check_together(self):
+        if self.d_model % self.n_heads:
+            below = self.d_model - self.d_model % self.n_heads
+            nearest = " or ".join(str(size) for size in (below, below + self.n_heads) if size)
+            raise UserError(f"d_model is {self.d_model}, which n_heads, {self.n_heads}, does not divide; "
+                            f"each head takes d_model / n_heads features, so try d_model {nearest}")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise UserError(f"d_model is {self.d_model} but sinusoidal positions, pairs of sine and cosine, need an "
+                            f"even one; try {self.d_model + 1}, or --positions learned")
+        if self.tie_embeddings == "all" and not self.joint_vocabulary:
+            raise UserError("tie_embeddings all shares one table between both languages, which needs one vocabulary; "
+                            "add --joint-vocabulary or take --tie-embeddings decoder")
+        if not self.steps and not self.epochs:
+            raise UserError("steps and epochs are both 0, so nothing would be trained; try --steps 1500 or --epochs 10")
+        if self.weight_decay and self.optimizer == "adam":
+            raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; add --optimizer adamw")
+
+    @property
+    def own_text(self) -> bool:
+        """Whether the data is the user's (src and tgt, or tsv); `pair` says nothing then."""
+        return self.src is not None or self.tsv is not None
+
+    def replace(self, **changes) -> "Settings":
+        """A copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict:
+        """Plain values by name, for `config.json`."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict, origin: str = "config.json") -> "Settings":
+        """The settings in `values`, defaults for those it lacks; `origin` is named in the `UserError` of a bad one."""
+        if not isinstance(values, dict):
+            raise UserError(f"{origin}: settings are {_described(values)} but must be an object of names and values")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            if name not in known:
+                raise UserError(f"{origin}: unknown setting {name!r}{did_you_mean(name, known)}")
+        try:
+            return cls(**values)
+        except UserError as error:
+            raise UserError(f"{origin}: {error}") from None
+
+
+PRESETS = {
+    "toy": {},
+    "text": {
+        "tokenizer": "bpe", "joint_vocabulary": True, "tie_embeddings": "all", "dropout": 0.1, "steps": 0, "epochs": 10,
+        "batch_tokens": 4096, "learning_rate": 1e-3, "schedule": "inverse-sqrt", "warmup": 1000, "label_smoothing": 0.1,
+        "validate_every": 500, "patience": 5,
+    },
+}
+"""Settings that go together: what differs from the defaults. Own text starts from "text", all else from "toy"."""
+
+CHANGED_ON_RESUME = ("src", "tgt", "valid_src", "valid_tgt", "tsv", "device", "threads")
+"""Settings that may be named again when a run is resumed: where its files are now and what it runs on."""
+
+
+def choose(named: dict, preset: str | None = None) -> tuple[Settings, str]:
+    """The settings of a new run and its preset: the defaults, then the preset, then what the user `named`."""
+    own_text = any(named.get(name) is not None for name in ("src", "tgt", "tsv"))
+    preset = preset or ("text" if own_text else "toy")
+    if preset not in PRESETS:
+        raise UserError(f"preset: {preset!r} is not one of {', '.join(PRESETS)}")
+    if own_text and named.get("pair") is not None:
+        raise UserError("pair names toy languages but src, tgt or tsv name your own text; drop one of the two")
+    if named.get("steps") and named.get("epochs"):
+        raise UserError(f"steps is {named['steps']} and epochs is {named['epochs']}, but only one of them can say how "
+                        f"long the run is; drop the other")
+    values = PRESETS[preset] | named
+    if own_text:
+        values["pair"] = None
+    if "epochs" in named and "steps" not in named:
+        values["steps"] = 0
+    settings = Settings(**values)
+    if not own_text:
+        from .data.toy import parse_pair
+
+        parse_pair(settings.pair)
+    return settings, preset
+
+
+def choose_resumed(run: Path, named: dict) -> Settings:
+    """The settings of the run to be resumed, with what the user `named` again; more would make it another run."""
+    for name in named:
+        if name not in CHANGED_ON_RESUME:
+            raise UserError(f"{name} cannot change when a run is resumed; only {', '.join(CHANGED_ON_RESUME)} can")
+    return read_config(run)[0].replace(**named)
+
+
+def read_config(run: Path) -> tuple[Settings, dict]:
+    """The settings of the run in folder `run`, and all that its config.json holds (settings under "settings")."""
+    path = Path(run) / "config.json"
+    if not Path(run).is_dir():
+        raise UserError(f"{run}: there is no such folder; a run is the folder that minitx train made")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{run} holds no run: it has no config.json") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+    if not isinstance(config, dict) or "settings" not in config:
+        raise UserError(f"{path} is not the config.json of a run: it has no settings")
+    return Settings.from_json(config["settings"], str(path)), config
+
+
+def did_you_mean(name: str, known) -> str:
+    """"; did you mean …?" with the nearest of the `known` names, or nothing where none is near."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _checked(field, value):
+    """`value` as the field's type, if it is of that type and within its bounds."""
+    optional = isinstance(field.type, types.UnionType)
+    kind = typing.get_args(field.type)[0] if optional else field.type
+    if optional and value is None:
+        return None
+    if typing.get_origin(kind) is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices:
+            raise UserError(f"{field.name}: {value!r} is not one of {', '.join(choices)}")
+        return value
+    if kind is float and type(value) is int and _finite(value):
+        value = float(value)
+    if type(value) is not kind:
+        raise UserError(f"{field.name} is {_described(value)} but must be {_KINDS[kind]}; {_default(field)}")
+    if kind in (int, float):
+        _check_bounds(field, value)
+    return value
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def _check_bounds(field, value):
+    bounds = field.metadata["bounds"]
+    holds = {"at_least": lambda limit: value >= limit, "at_most": lambda limit: value <= limit,
+             "above": lambda limit: value > limit, "below": lambda limit: value < limit}
+    if not (_finite(value) and all(holds[bound](limit) for bound, limit in bounds.items())):
+        wanted = " and ".join(f"{bound.replace('_', ' ')} {limit:,}" for bound, limit in bounds.items())
+        kind = _KINDS[type(value)]
+        raise UserError(f"{field.name} is {_described(value)} but must be {kind}, {wanted}; {_default(field)}")
+
+
+def _finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond the largest float
+        return False
+
+
+def _default(field):
+    return f"the default is {field.default}"
+
+
+def _described(value):
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,70 @@
+"""Scores of a model: the loss it is trained on, and how good what it says by itself is."""
+import difflib
+from collections import Counter
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..decoding.greedy import greedy
+from ..data.batches import Batches, length_batches
+from ..kernels.cross_entropy import cross_entropy
+from ..kernels.linear import linear
+
+_CHUNK = 1024  # rows of logits at a time
+
+
+def teacher_forced(model, id_pairs, batch_tokens=4096):
+    """{"loss", "perplexity", "token_accuracy"} per real target token, the truth so far being given; without label smoothing."""
+    total, right, count = 0.0, 0, 0
+    training = model.training
+    model.eval()
+    with no_grad():
+        for batch in Batches(id_pairs, batch_tokens, shuffle=False):
+            hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths), batch.source_lengths).data
+            real = batch.target_out.reshape(-1) != 0
+            rows, targets = hidden.reshape(-1, hidden.shape[-1])[real], batch.target_out.reshape(-1)[real]
+            for start in range(0, len(rows), _CHUNK):
+                logits = linear(rows[start:start + _CHUNK], model.output_weight.data, None, "none", 0.0, 0)[0]
+                wanted = targets[start:start + _CHUNK]
+                total += float(cross_entropy(logits, wanted, 0.0, 0)[0].sum(dtype=np.float64))
+                right += int(np.count_nonzero(logits.argmax(axis=-1) == wanted))
+            count += len(rows)
+    model.train(training)
+    return {"loss": total / count, "perplexity": float(np.exp(min(total / count, 700.0))), "token_accuracy": right / count}
+
+
+def translate_greedily(model, tokenizers, sources, batch_tokens=4096):
+    """The model's translations of source texts, in their order."""
+    training = model.training
+    model.eval()
+    ids = [sentence[:model.max_length - 1] for sentence in tokenizers.source.encode_batch(sources)]
+    results = [""] * len(sources)
+    for batch in length_batches(ids, batch_tokens):
+        for row, found in zip(batch.rows, greedy(model, batch.source, batch.source_lengths)):
+            results[row] = tokenizers.target.decode(found)
+    model.train(training)
+    return results
+
+
+def text_scores(hypotheses, references):
+    """{"exact_match", "bleu"} and sacrebleu's signature; BLEU is of the corpus, the texts taken as they are tokenised."""
+    import sacrebleu
+
+    metric = sacrebleu.BLEU(tokenize="none", force=True)
+    bleu = metric.corpus_score(hypotheses, [references]).score
+    exact = sum(h == r for h, r in zip(hypotheses, references)) / max(1, len(references))
+    return {"exact_match": exact, "bleu": bleu}, str(metric.get_signature())
+
+
+def rule_scores(examples, hypotheses):
+    """{rule: {"accuracy", "count"}}: of the words that each grammar rule made, how many the translations have in their place."""
+    right, count = Counter(), Counter()
+    for example, hypothesis in zip(examples, hypotheses):
+        words = example.target.split()
+        matches = difflib.SequenceMatcher(None, words, hypothesis.split(), autojunk=False).get_matching_blocks()
+        found = {block.a + offset for block in matches for offset in range(block.size)}
+        for position, rules in enumerate(example.rules):
+            for rule in rules:
+                count[rule] += 1
+                right[rule] += position in found
+    return {rule: {"accuracy": right[rule] / n, "count": n} for rule, n in sorted(count.items())}

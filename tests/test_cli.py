@@ -1,0 +1,278 @@
+"""The command line as a person or a script meets it: exit codes, what goes where, and what each flag hands on."""
+import dataclasses
+import io
+import json
+import os
+import subprocess
+import sys
+import types
+
+import pytest
+
+import minitx
+from minitx import cli
+from minitx.errors import UserError
+from minitx.settings import Settings
+
+
+@dataclasses.dataclass
+class Hypothesis:
+    text: str
+    score: float
+
+
+class Translator:
+    """Translates by shouting."""
+
+    def translate(self, lines, beam, n_best):
+        if n_best > 1:
+            return [[Hypothesis(line.upper(), -1 - 0.5 * rank) for rank in range(n_best)] for line in lines]
+        return [line.upper() for line in lines]
+
+    def unknown(self, line):
+        return [word for word in line.split() if word.startswith("x")]
+
+    def attention(self, line):
+        return line.split(), line.upper().split(), [[1.0] * len(line.split())] * len(line.split())
+
+
+@pytest.fixture
+def translator(monkeypatch):
+    monkeypatch.setattr(minitx, "load", lambda run, device: Translator(), raising=False)
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    """Stands in for minitx.training.run; `calls` are the settings and arguments it was given."""
+
+    class Interrupted(Exception):
+        def __init__(self, run):
+            self.run = run
+
+    def train(settings, **arguments):
+        module.calls.append((settings, arguments))
+        if module.raises:
+            raise module.raises
+
+    module = types.SimpleNamespace(train=train, Interrupted=Interrupted, calls=[], raises=None)
+    monkeypatch.setitem(sys.modules, "minitx.training.run", module)
+    return module
+
+
+def stdin(monkeypatch, *chunks):
+    """Standard input whose bytes come in these pieces."""
+
+    class Pipe(io.BytesIO):
+        def read1(self, size=-1):
+            return next(pieces, b"")
+
+    pieces = iter(chunks)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Pipe(), encoding="utf-8"))
+
+
+def refused(capfd, *arguments):
+    """The message of a command that must be refused as the user's mistake."""
+    assert cli.main(list(arguments)) == 2
+    out, error = capfd.readouterr()
+    assert out == "" and 1 <= len(error.splitlines()) <= 3 and "Traceback" not in error
+    return error
+
+
+@pytest.mark.parametrize(
+    "command, said",
+    [
+        ("train --pair english", "en-es"),
+        ("train --pair en-xx", "en, es, ko, zh"),
+        ("grammar --pair en-xx", "en, es, ko, zh"),
+        ("train --d-model 130 --n-heads 4", "128 or 132"),
+        ("train --d-model -8", "d_model is -8"),
+        ("train --steps -1", "steps is -1"),
+        ("train --steps 5.5", "whole number"),
+        ("train --learning-rate nan", "learning_rate is nan"),
+        ("train --device tpu", "cpu"),
+        ("train --no-such-flag 3", "--no-such-flag"),
+        ("train --d-modle 3", "--d-model"),
+        ("train --d-model", "requires an argument"),
+        ("train --src one", "src is given without tgt"),
+        ("train --resume nowhere", "no such folder"),
+        ("train --resume run --out other", "drop --preset, --out"),
+        ("train --preset nothing", "toy, text"),
+        ("translate", "RUN"),
+        ("translate run hello --beam 0", "beam is 0"),
+        ("translate run hello --n-best 3", "--beam 3"),
+        ("evaluate run --src text", "src and ref"),
+        ("grammar --n 0", "n is 0"),
+        ("grammar --seed -1", "seed is -1"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line_or_two_with_exit_code_2(command, said, capfd):
+    assert said in refused(capfd, *command.split())
+
+
+def test_cuda_without_cuda_says_what_is_missing(capfd, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "numba-cuda is not installed" in refused(capfd, "train", "--device", "cuda")
+
+
+def test_only_the_flags_that_were_typed_change_the_preset(trainer, capfd):
+    typed = ["--src", "a", "--tgt", "b", "--d-model", "64", "--no-joint-vocabulary", "--tie-embeddings", "none"]
+    assert cli.main(["train", *typed, "--out", "run"]) == 0
+    settings, arguments = trainer.calls[0]
+    assert (settings.d_model, settings.joint_vocabulary, settings.tokenizer) == (64, False, "bpe")
+    assert str(arguments["out"]) == "run" and not arguments["overwrite"] and arguments["resume"] is None
+
+
+def test_train_alone_is_the_default_translator(trainer):
+    assert cli.main(["train"]) == 0
+    assert trainer.calls[0][0] == Settings() and trainer.calls[0][1]["out"] is None
+
+
+def test_resume_takes_the_settings_of_the_run(trainer, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"settings": Settings(seed=3).to_json()}), "utf-8")
+    assert cli.main(["train", "--resume", str(tmp_path), "--threads", "1"]) == 0
+    assert trainer.calls[0][0] == Settings(seed=3, threads=1)
+
+
+def test_an_interrupted_run_says_how_to_go_on(trainer, capfd):
+    trainer.raises = trainer.Interrupted("runs/en-es")
+    assert cli.main(["train"]) == 130
+    assert "minitx train --resume runs/en-es" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (UserError("a: wrong\nb"), 2, "a: wrong"),
+        (OSError(28, "No space left on device", "run/last"), 1, "run/last: No space left on device"),
+        (MemoryError("512 GiB"), 1, "out of memory"),
+        (ZeroDivisionError("by\nzero"), 1, "ZeroDivisionError: by (a fault of minitx; MINITX_DEBUG=1 shows where)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_goes_wrong_in_a_run_is_one_line(trainer, capfd, monkeypatch, error, code, said):
+    monkeypatch.delenv("MINITX_DEBUG", raising=False)
+    trainer.raises = error
+    assert cli.main(["train"]) == code
+    assert said in capfd.readouterr().err
+
+
+def test_a_fault_of_ours_can_be_seen_whole(trainer, monkeypatch):
+    monkeypatch.setenv("MINITX_DEBUG", "1")
+    trainer.raises = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["train"])
+
+
+def test_typed_sentences_are_translated_line_by_line(translator, capfd):
+    assert cli.main(["translate", "run", "the cat", "--", "- a\u2028b"]) == 0
+    assert capfd.readouterr() == ("THE CAT\n- A B\n", "")
+
+
+def test_every_line_of_stdin_gives_one_line_wherever_the_pipe_cuts_it(translator, capfd, monkeypatch):
+    stdin(monkeypatch, b"the cat\n\ncaf\xc3", b"\xa9\r\nlast")
+    assert cli.main(["translate", "run"]) == 0
+    assert capfd.readouterr() == ("THE CAT\n\nCAFÉ\nLAST\n", "")
+
+
+def test_odd_lines_warn_and_are_still_translated(translator, capfd, monkeypatch):
+    stdin(monkeypatch, b"a xenon\nb\xff\n")
+    assert cli.main(["translate", "run"]) == 0
+    out, error = capfd.readouterr()
+    assert out == "A XENON\nB\ufffd\n"
+    assert "sentence 1: never seen in training: xenon" in error and "not UTF-8" in error
+
+
+def test_n_best_prints_number_score_and_text(translator, capfd):
+    assert cli.main(["translate", "run", "a", "b", "--beam", "2", "--n-best", "2"]) == 0
+    assert capfd.readouterr().out == "1\t-1.0000\tA\n1\t-1.5000\tA\n2\t-1.0000\tB\n2\t-1.5000\tB\n"
+
+
+def test_attention_is_drawn_under_its_translation(translator, capfd):
+    assert cli.main(["translate", "run", "the cat", "--show-attention"]) == 0
+    assert capfd.readouterr().out.startswith("THE CAT\n\nAttention")
+
+
+@pytest.fixture
+def evaluation(monkeypatch):
+    result = {
+        "splits": {"longer": {"exact_match": 0.5, "bleu": 70.0, "loss": float("nan")}},
+        "rules": {"negation": {"accuracy": 1.0, "count": 3}},
+    }
+    module = types.SimpleNamespace(evaluate=lambda run, source, reference: result)
+    monkeypatch.setitem(sys.modules, "minitx.training.evaluate", module)
+
+
+def test_evaluate_prints_scores(evaluation, capfd):
+    assert cli.main(["evaluate", "run"]) == 0
+    out = capfd.readouterr().out
+    assert "longer" in out and "50.0%" in out and "negation" in out
+
+
+def test_evaluate_json_is_one_valid_object(evaluation, capfd):
+    assert cli.main(["evaluate", "run", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["splits"]["longer"] == {"exact_match": 0.5, "bleu": 70.0, "loss": None}
+
+
+def test_info_tells_the_machine_in_lines_and_in_json(capfd):
+    assert cli.main(["info", "--json"]) == 0
+    facts = json.loads(capfd.readouterr().out)
+    assert {"minitx", "python", "cores", "threads", "threading_layer", "blas", "cache", "cuda", "numba"} <= set(facts)
+    assert cli.main(["info"]) == 0
+    assert f"threads           {facts['threads']}" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("rules", [[], ["--rules"]], ids=["sentences", "rules"])
+def test_grammar_prints_sentences_or_rules(rules, capfd):
+    assert cli.main(["grammar", "--pair", "en-ko", "--n", "3", *rules]) == 0
+    assert len(capfd.readouterr().out.splitlines()) >= 3
+
+
+@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "grammar", "info"])
+def test_every_flag_has_help(command, capfd):
+    assert cli.main([command, "--help"]) == 0
+    text = capfd.readouterr().out
+    flags = [line for line in text.splitlines() if line.lstrip().startswith("--")]
+    assert flags and all(len(line.split()) > 2 for line in flags if not line.startswith("    --no-"))
+
+
+def test_every_setting_is_a_flag(capfd):
+    assert cli.main(["train", "--help"]) == 0
+    text = capfd.readouterr().out
+    flags = [f"--{field.name.replace('_', '-')} " for field in dataclasses.fields(Settings)]
+    assert [flag for flag in flags if flag not in text] == []
+
+
+def run(*arguments, **kwargs):
+    return subprocess.run([sys.executable, "-m", "minitx", *arguments], capture_output=True, encoding="utf-8", **kwargs)
+
+
+def test_version_names_the_version():
+    assert run("--version").stdout == f"{minitx.__version__}\n"
+
+
+def test_help_is_quick_because_nothing_heavy_is_loaded():
+    code = "import sys, minitx.cli; print([m for m in ('matplotlib', 'tokenizers', 'sacrebleu') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_a_reader_that_leaves_ends_the_command_without_a_word():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([sys.executable, "-m", "minitx", "info"], stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    assert done.stderr == "" and done.returncode == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full, an always full disk, exists on Linux only")
+def test_a_full_disk_is_one_line_and_exit_code_1():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "minitx", "info"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and done.stderr == "error: No space left on device\n"
+
+
+def test_a_locale_without_utf8_does_not_matter():
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    assert "×" in run("train", "--help", env=plain).stdout
+    assert run("train", "--resume", "España", env=plain).returncode == 2

@@ -1,0 +1,48 @@
+"""Pictures: they are written whole, need no display, and say which font is missing."""
+import numpy as np
+import pytest
+
+from minitx import plots
+
+SOURCE, TARGET = "the red cat <eos>".split(), "el gato rojo <eos>".split()
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def weights():
+    return np.random.default_rng(0).dirichlet(np.ones(4), size=(2, 3, 4))
+
+
+def metrics(steps):
+    rows = [{"step": step, "loss": 5 / step} for step in range(1, steps + 1)]
+    return rows + [{"step": steps, "valid_loss": 0.5, "exact_match": 0.25}]
+
+
+@pytest.mark.parametrize("rows", [[], metrics(3), metrics(300), [{"step": 1, "loss": float("nan")}]], ids=len)
+def test_a_loss_curve_is_drawn_from_any_number_of_rows(rows, tmp_path):
+    plots.loss_curve(rows, tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(PNG)
+
+
+def test_one_map_and_all_heads_are_drawn(weights, tmp_path):
+    assert plots.attention_map(SOURCE, TARGET, weights[0, 0], tmp_path / "map.png") is None
+    assert plots.attention_sheet(SOURCE, TARGET, weights, tmp_path / "sheet.png") is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.png", "sheet.png"]
+
+
+def test_tokens_are_never_read_as_formulas(tmp_path):
+    assert plots.attention_map(["$", "a$b$"], ["\\frac{", "_"], np.eye(2), tmp_path / "map.png") is None
+
+
+@pytest.mark.parametrize("token, script", [("고양이", "Hangul"), ("猫", "Chinese")])
+def test_a_missing_font_is_one_sentence_and_the_words_are_numbered(token, script, tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "_family", lambda script: None)
+    said = plots.attention_map([token], ["cat"], [[1.0]], tmp_path / "map.png")
+    assert script in said and "install" in said and "\n" not in said
+    assert (tmp_path / "map.png").read_bytes().startswith(PNG)
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path):
+    with pytest.raises(OSError):
+        plots.loss_curve(metrics(3), tmp_path / "nowhere" / "loss.png")
+    assert list(tmp_path.iterdir()) == []

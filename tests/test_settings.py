@@ -1,0 +1,163 @@
+"""Settings: every bad value has one clear sentence, and config.json gives back what went in."""
+import dataclasses
+import json
+
+import pytest
+
+from minitx.errors import UserError
+from minitx.settings import CHANGED_ON_RESUME, PRESETS, Settings, choose, choose_resumed, read_config
+
+FIELDS = dataclasses.fields(Settings)
+
+
+@pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
+def test_every_setting_has_a_help_and_a_group(field):
+    assert field.metadata["help"] and field.metadata["group"] in {"Data", "Text", "Model", "Training", "Machine"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_valid_and_names_only_settings(preset):
+    assert choose({}, preset)[1] == preset
+    assert set(PRESETS[preset]) <= {field.name for field in FIELDS}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"pair": "zh-ko", "dropout": 0.25, "joint_vocabulary": True}, {"src": "a", "tgt": "b", "pair": None}],
+    ids=["defaults", "changed", "own text"],
+)
+def test_json_gives_back_the_same_settings(changes):
+    settings = Settings(**changes)
+    assert Settings.from_json(json.loads(json.dumps(settings.to_json()))) == settings
+
+
+def test_a_whole_number_is_welcome_where_a_number_is_wanted():
+    assert type(Settings.from_json({"dropout": 0}).dropout) is float
+
+
+@pytest.mark.parametrize(
+    "values, said",
+    [
+        ({"d_model": 130, "n_heads": 4}, ["d_model is 130", "n_heads, 4", "128 or 132"]),
+        ({"d_model": 3, "n_heads": 1}, ["sinusoidal", "try 4"]),
+        ({"d_model": -8}, ["d_model is -8", "at least 1"]),
+        ({"d_model": 10**30}, ["d_model", "at most 16,384"]),
+        ({"n_layers": 2.0}, ["n_layers is 2.0", "a whole number"]),
+        ({"steps": -1}, ["steps is -1", "at least 0"]),
+        ({"steps": 0, "epochs": 0}, ["steps and epochs are both 0"]),
+        ({"steps": True}, ["steps is True", "a whole number"]),
+        ({"learning_rate": float("nan")}, ["learning_rate is nan", "above 0"]),
+        ({"learning_rate": float("inf")}, ["learning_rate is inf"]),
+        ({"learning_rate": 10**400}, ["learning_rate"]),
+        ({"learning_rate": "0.1"}, ["learning_rate is '0.1'", "a number"]),
+        ({"dropout": 1.0}, ["dropout is 1.0", "below 1"]),
+        ({"joint_vocabulary": 1}, ["joint_vocabulary is 1", "true or false"]),
+        ({"device": "tpu"}, ["device: 'tpu'", "cpu, cuda"]),
+        ({"tokenizer": ["bpe"]}, ["tokenizer", "words, characters, bpe"]),
+        ({"tie_embeddings": "all"}, ["--joint-vocabulary"]),
+        ({"weight_decay": 0.1}, ["--optimizer adamw"]),
+        ({"pair": None}, ["nothing to train on"]),
+        ({"src": "a"}, ["src is given without tgt"]),
+        ({"src": "a", "tgt": "b", "valid_tgt": "c"}, ["valid_tgt is given without valid_src"]),
+        ({"src": "a", "tgt": "b", "tsv": "c"}, ["src and tsv"]),
+        ({"valid_src": "a", "valid_tgt": "b"}, ["valid_src is given without training text"]),
+    ],
+    ids=str,
+)
+def test_a_bad_value_is_named_with_what_was_expected(values, said):
+    with pytest.raises(UserError) as error:
+        Settings(**values)
+    assert all(part in str(error.value) for part in said) and "\n" not in str(error.value)
+
+
+def test_an_unknown_setting_suggests_the_nearest():
+    with pytest.raises(UserError, match="run/config.json: unknown setting 'd_modle'; did you mean 'd_model'"):
+        Settings.from_json({"d_modle": 64}, "run/config.json")
+
+
+def test_a_setting_like_no_other_suggests_nothing():
+    with pytest.raises(UserError, match="unknown setting 'zzzzzz'$"):
+        Settings.from_json({"zzzzzz": 64})
+
+
+def test_a_bad_value_in_a_file_names_the_file():
+    with pytest.raises(UserError, match="config.json: n_heads is 0"):
+        Settings.from_json({"n_heads": 0})
+
+
+def test_settings_that_are_no_object_are_refused():
+    with pytest.raises(UserError, match="must be an object"):
+        Settings.from_json([1, 2])
+
+
+def test_what_is_named_wins_over_the_preset_and_the_preset_over_the_default():
+    settings, preset = choose({"src": "a", "tgt": "b", "dropout": 0.3})
+    assert preset == "text" and settings.pair is None and settings.own_text
+    assert settings.tokenizer == PRESETS["text"]["tokenizer"] and settings.dropout == 0.3 and settings.seed == 0
+
+
+def test_epochs_that_are_named_replace_the_steps_of_the_preset():
+    assert (choose({"epochs": 2})[0].steps, choose({"epochs": 2})[0].epochs) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "named, preset, said",
+    [
+        ({"pair": "en-es", "tsv": "x"}, None, "drop one"),
+        ({"steps": 5, "epochs": 5}, None, "drop the other"),
+        ({}, "toys", "toy, text"),
+        ({"pair": "en-xx"}, None, "en, es, ko, zh"),
+    ],
+    ids=str,
+)
+def test_contradictions_are_refused(named, preset, said):
+    with pytest.raises(UserError, match=said):
+        choose(named, preset)
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"settings": Settings(seed=7).to_json(), "files": {}}), "utf-8")
+    return tmp_path
+
+
+def test_a_run_gives_back_its_settings(run):
+    settings, config = read_config(run)
+    assert settings == Settings(seed=7) and config["files"] == {}
+
+
+def test_a_resumed_run_may_move_but_not_change(run):
+    assert choose_resumed(run, {"threads": 1}) == Settings(seed=7, threads=1)
+    with pytest.raises(UserError, match="d_model cannot change"):
+        choose_resumed(run, {"d_model": 64})
+    assert set(CHANGED_ON_RESUME) <= {field.name for field in FIELDS}
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (None, "holds no run"),
+        ("{", "damaged"),
+        ("[" * 100_000, "damaged"),
+        ("[]", "no settings"),
+        ("{}", "no settings"),
+        ('{"settings": {"d_model": "x"}}', "config.json: d_model is 'x'"),
+    ],
+    ids=["missing", "truncated", "nested too deep", "a list", "empty", "bad value"],
+)
+def test_a_damaged_run_is_a_mistake_of_the_user(tmp_path, content, said):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content, "utf-8")
+    with pytest.raises(UserError, match=said):
+        read_config(tmp_path)
+
+
+def test_a_missing_run_is_named():
+    with pytest.raises(UserError, match="nowhere: there is no such folder"):
+        read_config("nowhere")
+
+
+def test_bytes_that_are_not_text_are_a_damaged_run(tmp_path):
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe{")
+    with pytest.raises(UserError, match="damaged"):
+        read_config(tmp_path)
