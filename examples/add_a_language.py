@@ -3,8 +3,8 @@
     python examples/add_a_language.py
 
 A language is a function from a meaning (a Scene: who does what to whom) to a Sentence, whose words name the grammatical
-rules that made them. Three steps: a vocabulary, the function, `toy.register`. Afterwards "en-eo", "ko-eo" and "eo-zh" are
-pairs like the others: `toy.corpus("en-eo")` makes training data, and evaluation counts errors by rule.
+rules that made them. Three steps: a vocabulary, the function, `toy.register`. Afterwards "en-eo", "ko-eo" and "eo-zh"
+are pairs like the others: `toy.corpus("en-eo")` makes training data, and evaluation counts errors by rule.
 """
 
 from minitx.data import toy
@@ -15,30 +15,37 @@ from minitx.data.toy.meanings import SEVERAL, Determiner, Event, Existence, Iden
 # 1. The vocabulary: a root for each concept of minitx/data/toy/lexicon.py. The grammar adds the endings.
 
 ROOTS = """
-man vir, woman virin, boy knab, girl knabin, king reĝ, queen reĝin, uncle onkl, aunt onklin, knight kavalir, witch sorĉistin,
-grandfather av, grandmother avin, maria mari, carlos karl, elena elen, sofia sofi, juan johan, david david, jieun jieun,
-minjun minjun, xiaolan ŝjaŭlan, xiaowei ŝjaŭvej, singer kantist, student student, artist artist, journalist ĵurnalist,
-dentist dentist, athlete atlet, cat kat, dog hund, horse ĉeval, cow bovin, bird bird, rabbit kunikl, mouse mus, bear urs,
-fox vulp, elephant elefant, duck anas, frog ran, giraffe ĝiraf, wolf lup, apple pom, orange oranĝ, banana banan, tomato tomat,
-carrot karot, egg ov, bread pan, cheese fromaĝ, meat viand, cake kuk, rice riz, pasta past, water akv, milk lakt, juice suk,
-coffee kaf, tea te, book libr, letter leter, poem poem, novel roman, hat ĉapel, shirt ĉemiz, coat mantel, skirt jup, car aŭt,
-bicycle bicikl, boat boat, table tabl, chair seĝ, lamp lamp, bed lit, ball pilk, doll pup, guitar gitar, watch horloĝ,
-ring ring, key ŝlosil, flower flor, tree arb, piece pec, bowl bovl, bottle botel, cup tas,
-kitchen kuirej, garden ĝarden, park park, school lernej, market bazar, library bibliotek, hospital hospital, museum muze,
-restaurant restoraci, hotel hotel, theater teatr, office oficej, forest arbar, castle kastel, church preĝej, station staci,
-village vilaĝ, madrid madrid, seoul seul, london london, beijing pekin, paris pariz,
-red ruĝ, yellow flav, blue blu, black nigr, white blank, big grand, small malgrand, new nov, expensive multekost,
-cheap malmultekost, pretty bel, heavy pez, light malpez, useful util, dirty malpur, strange strang, long long, famous fam,
-clever inteligent, strong fort, brave kuraĝ, quiet kviet, tired lac, hungry malsat, sad malĝoj, happy feliĉ, fresh freŝ,
-sweet dolĉ, delicious bongust, hot varmeg, cold malvarm,
-sleep dorm, rest ripoz, play lud, run kur, work labor, study stud, sing kant, dance danc, cry plor, eat manĝ, drink trink,
-read leg, write skrib, draw desegn, clean purig, push puŝ, buy aĉet, sell vend, lose perd, hide kaŝ, see vid, look for serĉ,
-wait for atend, chase ĉas, hug brakum, help help, give don, lend prunt, send send,
-always ĉiam, often ofte, sometimes foje, slowly malrapide, quickly rapide, quietly kviete, carefully zorge, happily ĝoje,
-yesterday hieraŭ, last night pasintnokte, last week pasintsemajne, last year pasintjare, tomorrow morgaŭ, tonight ĉi-nokte,
-next week venontsemajne, next year venontjare, every day ĉiutage, every week ĉiusemajne, today hodiaŭ, this week ĉi-semajne,
-this year ĉi-jare, monday lunde, tuesday marde, wednesday merkrede, thursday ĵaŭde, friday vendrede, saturday sabate,
-sunday dimanĉe, spring printempe, summer somere, autumn aŭtune, winter vintre
+man vir, woman virin, boy knab, girl knabin, king reĝ, queen reĝin, uncle onkl, aunt onklin, knight kavalir,
+witch sorĉistin, grandfather av, grandmother avin, maria mari, carlos karl, elena elen, sofia sofi, juan johan,
+david david, jieun jieun, minjun minjun, xiaolan ŝjaŭlan, xiaowei ŝjaŭvej, singer kantist, student student,
+artist artist, journalist ĵurnalist, dentist dentist, athlete atlet,
+cat kat, dog hund, horse ĉeval, cow bovin, bird bird, rabbit kunikl, mouse mus, bear urs, fox vulp,
+elephant elefant, duck anas, frog ran, giraffe ĝiraf, wolf lup,
+apple pom, orange oranĝ, banana banan, tomato tomat, carrot karot, egg ov, bread pan, cheese fromaĝ, meat viand,
+cake kuk, rice riz, pasta past, water akv, milk lakt, juice suk, coffee kaf, tea te,
+book libr, letter leter, poem poem, novel roman, hat ĉapel, shirt ĉemiz, coat mantel, skirt jup, car aŭt,
+bicycle bicikl, boat boat, table tabl, chair seĝ, lamp lamp, bed lit, ball pilk, doll pup, guitar gitar,
+watch horloĝ, ring ring, key ŝlosil, flower flor, tree arb,
+piece pec, bowl bovl, bottle botel, cup tas,
+kitchen kuirej, garden ĝarden, park park, school lernej, market bazar, library bibliotek, hospital hospital,
+museum muze, restaurant restoraci, hotel hotel, theater teatr, office oficej, forest arbar, castle kastel,
+church preĝej, station staci, village vilaĝ, madrid madrid, seoul seul, london london, beijing pekin,
+paris pariz,
+red ruĝ, yellow flav, blue blu, black nigr, white blank, big grand, small malgrand, new nov,
+expensive multekost, cheap malmultekost, pretty bel, heavy pez, light malpez, useful util, dirty malpur,
+strange strang, long long, famous fam, clever inteligent, strong fort, brave kuraĝ, quiet kviet, tired lac,
+hungry malsat, sad malĝoj, happy feliĉ, fresh freŝ, sweet dolĉ, delicious bongust, hot varmeg, cold malvarm,
+sleep dorm, rest ripoz, play lud, run kur, work labor, study stud, sing kant, dance danc, cry plor, eat manĝ,
+drink trink, read leg, write skrib, draw desegn, clean purig, push puŝ, buy aĉet, sell vend, fix ripar,
+hide kaŝ, see vid, look for serĉ, wait for atend, chase ĉas, hug brakum, help help, give don, lend prunt,
+send send,
+always ĉiam, often ofte, sometimes foje, slowly malrapide, quickly rapide, quietly kviete, carefully zorge,
+happily ĝoje,
+yesterday hieraŭ, last night pasintnokte, last week pasintsemajne, last year pasintjare, tomorrow morgaŭ,
+tonight ĉi-nokte, next week venontsemajne, next year venontjare, every day ĉiutage, every week ĉiusemajne,
+today hodiaŭ, this week ĉi-semajne, this year ĉi-jare, monday lunde, tuesday marde, wednesday merkrede,
+thursday ĵaŭde, friday vendrede, saturday sabate, sunday dimanĉe, spring printempe, summer somere,
+autumn aŭtune, winter vintre
 """
 ROOT = dict(entry.strip().rsplit(" ", 1) for entry in ROOTS.split(","))
 NUMBERS = "unu du tri kvar kvin ses sep ok naŭ dek".split()
@@ -46,7 +53,7 @@ ENDINGS = {"present": "as", "past": "is", "future": "os", "want": "as", "can": "
 
 toy.RULES["accusative"] = "Esperanto marks the object with -n, and all that goes with it: la ruĝan katon"
 
-# 2. The grammar: nouns end in -o, adjectives in -a, both take -j for several and -n as objects; verbs end in -as, -is, -os.
+# 2. The grammar: nouns end in -o and adjectives in -a, with -j for several and -n for objects; verbs in -as, -is, -os.
 
 
 def realise(scene: Scene) -> Sentence:

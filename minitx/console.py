@@ -32,9 +32,10 @@ class Silent:
     def machine(self, info):
         """What the run computes on: `threads.describe()`, and under "cuda" the device or why there is none."""
 
-    def compiling(self, names):
-        """An iterator over the `names` of kernels that shows, while each is compiled, which and how many are left."""
-        yield from names
+    def compiling(self, titles, count):
+        """Go through `titles`, which names each of `count` kernels before it is compiled."""
+        for _ in titles:
+            pass
 
     def data(self, source, target, sizes, tokenizer, vocabularies):
         """The corpus: both languages, {split: number of pairs}, the tokenizer and the two vocabularies' sizes."""
@@ -94,21 +95,19 @@ class Console(Silent):
         parts += [f"CUDA: {info['cuda']}"] if "cuda" in info else []
         self._line(" · ".join(parts), style="dim")
 
-    def compiling(self, names):
-        names = list(names)
-        if not names:
+    def compiling(self, titles, count):
+        if not count:
             return
         if not self._live:
-            self._line(f"compiling {_count(len(names), 'kernel')}, once: {', '.join(names)}")
-            yield from names
+            self._line(f"compiling {_count(count, 'kernel')}, once")
+            super().compiling(titles, count)
             return
         columns = TextColumn("compiling kernels, once"), BarColumn(bar_width=24), TextColumn("{task.description}")
         with Progress(*columns, console=self._rich, auto_refresh=False, transient=True) as progress:
-            task = progress.add_task("", total=len(names))
-            for done, name in enumerate(names):
-                progress.update(task, completed=done, description=name, refresh=True)
-                yield name
-        self._line(f"compiled {_count(len(names), 'kernel')}, kept for the next time", style="dim")
+            task = progress.add_task("", total=count)
+            for done, title in enumerate(titles):
+                progress.update(task, completed=done, description=title, refresh=True)
+        self._line(f"compiled {_count(count, 'kernel')}, kept for the next time", style="dim")
 
     def data(self, source, target, sizes, tokenizer, vocabularies):
         self._heading(f"{source} → {target}")

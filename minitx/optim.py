@@ -23,6 +23,9 @@ class Optimizer:
         parameters = sorted(parameters, key=lambda parameter: parameter.ndim < 2)
         if not parameters:
             raise ValueError("optimizer: there are no parameters; does any Tensor require a gradient?")
+        dtypes = sorted({parameter.dtype.name for parameter in parameters})
+        if len(dtypes) > 1:
+            raise ValueError(f"optimizer: the parameters are {' and '.join(dtypes)}; give them one dtype, as model.to({dtypes[0]!r}) does")
         self.parameters, self.learning_rate, self.steps = parameters, learning_rate, 0
         dtype = parameters[0].dtype
         size = sum(parameter.size for parameter in parameters)

@@ -93,10 +93,10 @@ def load_weights(model, path):
 
 
 def save_safetensors(path, arrays, metadata=None):
-    """Write {name: array}, and {name: text} about them, atomically."""
+    """Write {name: array}, and {name: text} about them, atomically. Of texts only one, for the library writes several in random order."""
     import safetensors.numpy
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_atomically(path, safetensors.numpy.save(arrays, metadata=metadata))
 
 

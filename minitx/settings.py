@@ -39,7 +39,7 @@ class Settings:
     d_model: int = _setting(128, "features of a token", "Model", at_least=1, at_most=16_384)
     n_heads: int = _setting(4, "attention heads, each of d_model / n_heads features", "Model", at_least=1, at_most=1024)
     n_layers: int = _setting(3, "layers of the encoder, and of the decoder", "Model", at_least=1, at_most=256)
-    d_ff: int = _setting(512, "hidden features of the feed-forward network", "Model", at_least=1, at_most=131_072)
+    d_ff: int = _setting(384, "hidden features of the feed-forward network", "Model", at_least=1, at_most=131_072)
     dropout: float = _setting(0.0, "share of activations dropped in training", "Model", at_least=0, below=1)
     norm: Literal["pre", "post"] = _setting("pre", "layer norm before each sub-layer, or after it as in 2017", "Model")
     activation: Literal["relu", "gelu"] = _setting("relu", "between the feed-forward network's two layers", "Model")
@@ -47,14 +47,14 @@ class Settings:
     tie_embeddings: Literal["none", "decoder", "all"] = _setting(
         "decoder", "target embedding = output layer (decoder), = source embedding too (all)", "Model")
 
-    steps: int = _setting(1500, "updates of the weights; 0: count --epochs instead", "Training",
+    steps: int = _setting(1250, "updates of the weights; 0: count --epochs instead", "Training",
                           at_least=0, at_most=1_000_000_000)
     epochs: int = _setting(0, "passes over the training data, if --steps is 0", "Training", at_least=0, at_most=100_000)
-    batch_tokens: int = _setting(2048, "tokens of a batch: sentences × longest target", "Training",
+    batch_tokens: int = _setting(1024, "tokens of a batch: sentences × longest target", "Training",
                                  at_least=1, at_most=16_777_216)
     accumulate: int = _setting(1, "batches per update", "Training", at_least=1, at_most=100_000)
     optimizer: Literal["adam", "adamw"] = _setting("adam", "update rule", "Training")
-    learning_rate: float = _setting(2e-3, "its peak, after the warm-up", "Training", above=0, at_most=100)
+    learning_rate: float = _setting(3e-3, "its peak, after the warm-up", "Training", above=0, at_most=100)
     schedule: Literal["inverse-sqrt", "cosine", "constant"] = _setting("cosine", "decay after the warm-up", "Training")
     final_learning_rate: float = _setting(0.02, "where cosine ends, as a share of the peak", "Training", at_least=0, at_most=1)
     warmup: int = _setting(100, "updates in which the learning rate rises from 0", "Training",
@@ -106,7 +106,7 @@ class Settings:
             raise UserError("tie_embeddings all shares one table between both languages, which needs one vocabulary; "
                             "add --joint-vocabulary or take --tie-embeddings decoder")
         if not self.steps and not self.epochs:
-            raise UserError("steps and epochs are both 0, so nothing would be trained; try --steps 1500 or --epochs 10")
+            raise UserError("steps and epochs are both 0, so nothing would be trained; try --steps 1250 or --epochs 10")
         if self.weight_decay and self.optimizer == "adam":
             raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; add --optimizer adamw")
 
@@ -141,7 +141,7 @@ class Settings:
 PRESETS = {
     "toy": {},
     "text": {
-        "tokenizer": "bpe", "joint_vocabulary": True, "tie_embeddings": "all", "dropout": 0.1, "steps": 0, "epochs": 10,
+        "tokenizer": "bpe", "joint_vocabulary": True, "tie_embeddings": "all", "d_ff": 512, "dropout": 0.1, "steps": 0, "epochs": 10,
         "batch_tokens": 4096, "learning_rate": 1e-3, "schedule": "inverse-sqrt", "warmup": 1000, "label_smoothing": 0.1,
         "validate_every": 500, "patience": 5,
     },

@@ -6,21 +6,14 @@ of their gradients are in the kernels' folders.
 import numpy as np
 
 from ..kernels.attention import attention as _attention, attention_backward as _attention_backward
-from ..kernels.attention import reference as attention_reference
 from ..kernels.cross_entropy import cross_entropy as _cross_entropy, cross_entropy_backward as _cross_entropy_backward
 from ..kernels.cross_entropy import linear_cross_entropy as _linear_cross_entropy
-from ..kernels.cross_entropy import reference as cross_entropy_reference
 from ..kernels.dropout import dropout as _dropout
-from ..kernels.dropout import reference as dropout_reference
 from ..kernels.embedding import embedding as _embedding, embedding_backward as _embedding_backward
-from ..kernels.embedding import reference as embedding_reference
 from ..kernels.layer_norm import add_layer_norm as _add_layer_norm, add_layer_norm_backward as _add_layer_norm_backward
 from ..kernels.layer_norm import layer_norm as _layer_norm, layer_norm_backward as _layer_norm_backward
-from ..kernels.layer_norm import reference as layer_norm_reference
 from ..kernels.linear import linear as _linear, linear_backward as _linear_backward
-from ..kernels.linear import reference as linear_reference
 from ..kernels.softmax import log_softmax as _log_softmax, log_softmax_backward as _log_softmax_backward
-from ..kernels.softmax import reference as softmax_reference
 from ..kernels.softmax import softmax as _softmax, softmax_backward as _softmax_backward
 from . import random
 from .graph import op
@@ -35,7 +28,7 @@ def _along(kernel, axis, *arrays):
 
 
 def _reference_softmax(x, *, axis=-1):
-    return _along(softmax_reference.softmax, axis, x)
+    return _along(_softmax.reference, axis, x)
 
 
 @op(reference=_reference_softmax)
@@ -50,7 +43,7 @@ def _(g, out, axis):
 
 
 def _reference_log_softmax(x, *, axis=-1):
-    return _along(softmax_reference.log_softmax, axis, x)
+    return _along(_log_softmax.reference, axis, x)
 
 
 @op(reference=_reference_log_softmax)
@@ -65,7 +58,7 @@ def _(g, out, axis):
 
 
 def _reference_layer_norm(x, weight, bias, *, eps=1e-5):
-    return layer_norm_reference.layer_norm(x, weight, bias, eps)[0]
+    return _layer_norm.reference(x, weight, bias, eps)[0]
 
 
 @op(reference=_reference_layer_norm, residuals="mean rstd")
@@ -81,7 +74,7 @@ def _(g, x, weight, mean, rstd, needs):
 
 
 def _reference_add_layer_norm(x, residual, weight, bias, *, eps=1e-5, p=0.0, key=0):
-    return layer_norm_reference.add_layer_norm(x, residual, weight, bias, eps, p, key)[0]
+    return _add_layer_norm.reference(x, residual, weight, bias, eps, p, key)[0]
 
 
 @op(reference=_reference_add_layer_norm, residuals="total mean rstd")
@@ -102,7 +95,7 @@ def rms_norm(x, weight=None, *, eps=1e-6):
 
 
 def _reference_linear(x, weight, bias, *, activation="none", p=0.0, key=0):
-    return linear_reference.linear(x, weight, bias, activation, p, key)[0]
+    return _linear.reference(x, weight, bias, activation, p, key)[0]
 
 
 @op(reference=_reference_linear, residuals="kept")
@@ -117,7 +110,7 @@ def _(g, x, weight, kept, activation, p, needs):
 
 
 def _reference_dropout(x, *, p, key):
-    return dropout_reference.dropout(x, p, key)
+    return _dropout.reference(x, p, key)
 
 
 @op(reference=_reference_dropout)
@@ -139,7 +132,7 @@ def dropout(x, p=0.5, *, key=None):
 
 
 def _reference_embedding(weight, ids):
-    return embedding_reference.embedding(weight, ids)
+    return _embedding.reference(weight, ids)
 
 
 @op(reference=_reference_embedding)
@@ -154,7 +147,7 @@ def _(g, ids, shapes):
 
 
 def _reference_attention(q, k, v, mask, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
-    return attention_reference.attention(q, k, v, heads, causal, lengths, p, key, mask)[0]
+    return _attention.reference(q, k, v, heads, causal, lengths, p, key, mask)[0]
 
 
 @op(reference=_reference_attention, residuals="log_sum_exp")
@@ -180,7 +173,7 @@ def _parts(packed, n):
 
 
 def _reference_self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
-    return attention_reference.attention(*_parts(qkv, 3), heads, causal, lengths, p, key)[0]
+    return _attention.reference(*_parts(qkv, 3), heads, causal, lengths, p, key)[0]
 
 
 @op(reference=_reference_self_attention, residuals="log_sum_exp")
@@ -195,7 +188,7 @@ def _(g, qkv, out, log_sum_exp, heads, causal, lengths, p, key):
 
 
 def _reference_cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0):
-    return attention_reference.attention(q, *_parts(kv, 2), heads, False, lengths, p, key)[0]
+    return _attention.reference(q, *_parts(kv, 2), heads, False, lengths, p, key)[0]
 
 
 @op(reference=_reference_cross_attention, residuals="log_sum_exp")
@@ -211,7 +204,7 @@ def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key):
 
 
 def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
-    losses = cross_entropy_reference.cross_entropy(logits, targets, label_smoothing, ignore_index)[0]
+    losses = _cross_entropy.reference(logits, targets, label_smoothing, ignore_index)[0]
     return losses if reduction == "none" else losses.sum() * _share(targets, ignore_index, reduction)
 
 

@@ -523,8 +523,14 @@ def _explain(op, arrays, static, error):
     shapes = ", ".join(f"{np.shape(a)} {getattr(a, 'dtype', type(a).__name__)}" for a in arrays)
     options = "".join(f", {k}={v!r}" for k, v in static.items() if k != "needs" and v is not op.static.get(k))
     message = str(error)
-    text = message if message.startswith(op.name + ":") else f"{op.name}({shapes}{options}): {message}"
+    hint = next((f"; {hint}" for part, hint in _HINTS.items() if part in message), "")
+    text = message if message.startswith(op.name + ":") and not hint else f"{op.name}({shapes}{options}): {message.removeprefix(op.name + ': ')}{hint}"
     return type(error)(text)
+
+
+_HINTS = {"gufunc signature": "the last axis of the first must be as long as the last but one of the second; is one to be transposed (.mT)?",
+          "could not be broadcast": "shapes are compared from the right; is an axis of extent 1 missing (x[:, None], expand_dims)?",
+          "cannot reshape": "the numbers of elements must agree; one extent may be -1"}
 
 
 def bind(tensor_class):

@@ -220,18 +220,6 @@ class Tensor:
             raise TypeError(f"np.{function.__name__} is not defined for Tensors; use np.asarray(tensor) where no gradient is needed")
         return served(*args, **kwargs)
 
-    def __neg__(self):
-        return ops.negative(self)
-
-    def __pos__(self):
-        return self
-
-    def __abs__(self):
-        return ops.abs(self)
-
-    def __invert__(self):
-        return ops.logical_not(self)
-
     # Shapes: NumPy's methods, which take numbers one by one or as a tuple
 
     def reshape(self, *shape):
@@ -282,6 +270,9 @@ for _name in ("sum", "mean", "var", "std", "max", "min", "prod", "cumsum", "argm
               "take", "diagonal", "trace", "dot", "round", "any", "all",
               "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "abs", "square", "expand_dims", "broadcast_to"):
     setattr(Tensor, _name, _method(_name, getattr(ops, _name)))
+
+for _name, _op in {"neg": ops.negative, "abs": ops.abs, "pos": ops.identity, "invert": ops.logical_not}.items():
+    setattr(Tensor, f"__{_name}__", _method(f"__{_name}__", _op))
 
 graph.bind(Tensor)
 

@@ -1,25 +1,35 @@
-"""Greedy decoding: at every position the most probable word."""
+"""Greedy decoding: at every position the most probable word, for a whole batch of sentences at once."""
 import numpy as np
 
 from ..data.batches import BOS, EOS
+from .limits import length_limits
+
+_LEAVE = 0.25  # finished sentences leave when they are this share of the batch: it costs a copy of the others' cache
 
 
 def greedy(model, source, lengths, max_length=None):
-    """Lists of target ids for source ids (batch, source time), without <bos> and <eos>."""
-    limit = min(max_length or 2 * source.shape[1] + 10, model.max_length - 1)
-    cache = model.start(source, lengths, limit + 1)
-    rows = np.arange(len(source))
+    """Translate source ids (batch, source time), of which the first `lengths` (batch,) of each row are real.
+
+    Returns a list of target ids for each row, without <bos> and <eos>. Of equally probable words the first in the
+    vocabulary is taken; <pad> and <bos> are never said. The model is in eval mode. `max_length`: see `length_limits`.
+    """
+    limits = length_limits(model, lengths, max_length)
+    cache = model.start(source, lengths, int(limits.max()))
+    rows = np.arange(len(source))  # which sentences are still in the batch
     ids = np.full(len(source), BOS, np.int32)
-    out = np.full((len(source), limit), EOS, np.int32)
-    for position in range(limit):
-        ids = model.step(ids, cache).argmax(axis=-1).astype(np.int32)
-        out[rows, position] = ids
-        going = ids != EOS
-        if not going.any():
+    going = np.ones(len(source), bool)
+    said = np.full((len(source), int(limits.max())), EOS, np.int32)
+    for position in range(said.shape[1]):
+        logits = model.step(ids, cache)  # (rows, vocabulary)
+        ids = (logits[:, EOS:].argmax(axis=1) + EOS).astype(np.int32)
+        ids[~going] = EOS
+        said[rows, position] = ids
+        going &= (ids != EOS) & (position + 1 < limits[rows])
+        left = np.count_nonzero(going)
+        if left == 0:
             break
-        if going.sum() < 0.75 * len(going):
-            keep = np.flatnonzero(going)
-            cache.select(keep)
-            rows, ids = rows[keep], ids[keep]
-    ends = np.where((out == EOS).any(1), (out == EOS).argmax(1), limit)
-    return [row[:end].tolist() for row, end in zip(out, ends)]
+        if left <= (1 - _LEAVE) * len(rows):
+            cache.select(np.flatnonzero(going))
+            rows, ids, going = rows[going], ids[going], going[going]
+    words = np.count_nonzero(said != EOS, axis=1)  # from its end on, a row is <eos>
+    return [row[:n].tolist() for row, n in zip(said, words)]

@@ -1,33 +1,124 @@
-"""The translator in a run folder."""
+"""What people use of a trained model: text in, text out.
+
+    translator = load("runs/en-es")
+    translator.translate(["the red cats do not see the dog"], beam=4)
+"""
+import warnings
+from typing import NamedTuple
+
 import numpy as np
 
-from ..data.batches import BOS, length_batches
-from ..run_folder import RunFolder
+from ..autograd import no_grad
+from ..data.batches import BOS, EOS, length_batches
+from ..errors import UserError
+from .beam import Hypothesis, beam_search
 from .greedy import greedy
 
-
-class Translator:
-    def __init__(self, model, tokenizers, settings):
-        self.model, self.tokenizers, self.settings = model.eval(), tokenizers, settings
-
-    def translate(self, texts, beam=1, n_best=1):
-        ids = self.tokenizers.source.encode_batch(texts)
-        results = [""] * len(texts)
-        for batch in length_batches(ids, 4096):
-            for row, found in zip(batch.rows, greedy(self.model, batch.source, batch.source_lengths)):
-                results[row] = self.tokenizers.target.decode(found)
-        return results
-
-    def unknown(self, text):
-        return self.tokenizers.source.unknown(text)
-
-    def attention(self, text):
-        batch = length_batches([self.tokenizers.source.encode(text)], 4096)[0]
-        found = greedy(self.model, batch.source, batch.source_lengths)[0]
-        maps = self.model.attention_maps(batch.source, batch.source_lengths, np.array([[BOS, *found]]))
-        return self.tokenizers.source.tokens(batch.source[0]), [*self.tokenizers.target.tokens(found), "<eos>"], maps[-1, 0].mean(axis=0)
+BATCH_TOKENS = 4096  # of source times hypotheses that are decoded together: enough to keep the kernels busy
 
 
 def load(path, device="cpu"):
+    """The translator in the folder of a run; a UserError says what is missing or broken."""
+    from ..run_folder import RunFolder
+
     folder = RunFolder(path)
-    return Translator(folder.load_model(), folder.tokenizers(), folder.settings())
+    model, tokenizers, settings = folder.load_model(), folder.tokenizers(), folder.settings()
+    return Translator(model if device == "cpu" else model.to(device), tokenizers, settings)
+
+
+class Translation(NamedTuple):
+    """One of the n best."""
+
+    text: str
+    score: float  # log P / length, see `beam_search`; better is nearer 0
+
+
+class Translator:
+    """A model with its tokenizers (a `TokenizerPair`) and, for those who ask, the settings it was trained with."""
+
+    def __init__(self, model, tokenizers, settings=None):
+        self.model, self.tokenizers, self.settings = model.eval(), tokenizers, settings
+
+    def translate(self, texts, beam=1, n_best=1, max_length=None):
+        """Translate texts, of any number and length, in batches; a single string gives a single result.
+
+        Args:
+            beam: hypotheses kept by the search; 1 is greedy decoding.
+            n_best: more than 1 gives a list of so many `Translation`s for each text, the best first; at most `beam`.
+            max_length: the most tokens of a translation; by default it follows from the length of the text.
+
+        Returns a list with a string for each text, in their order. An empty text gives an empty string. A text longer
+        than the model takes is cut, with a warning.
+        """
+        if isinstance(texts, str):
+            return self.translate([texts], beam, n_best, max_length)[0]
+        texts = list(texts)
+        found = [[Translation("", 0.0)] for _ in texts]
+        real = [row for row, text in enumerate(texts) if text.strip()]
+        sentences = self._source_ids([texts[row] for row in real])
+        for batch in length_batches(sentences, max(1, BATCH_TOKENS // max(1, beam))):
+            for row, best in zip(batch.rows, self._search(batch, beam, n_best, max_length)):
+                found[real[row]] = [Translation(self.tokenizers.target.decode(ids), score) for ids, score in best]
+        return found if n_best > 1 else [best[0].text if best else "" for best in found]
+
+    def unknown(self, text):
+        """The words (or characters) of the text that the model has never seen, each once; it reads them as <unk>."""
+        return self.tokenizers.source.unknown(text)
+
+    def attention(self, text, layer=-1, head=None, beam=1):
+        """Where the decoder looks in the source when it writes each word of the translation.
+
+        Args:
+            layer: of the decoder, from 0; -1 is the last. head: one of them, or None for the mean of all.
+            beam: of the search whose best translation is shown.
+
+        Returns the source tokens, the target tokens, both with <eos>, and a matrix (target time, source time) whose
+        rows sum to 1: row i is for target token i, at the position that predicts it.
+        """
+        [batch] = length_batches(self._source_ids([text]), BATCH_TOKENS)
+        best = self._search(batch, beam, 1, None)[0] if text.strip() else []
+        ids = best[0].ids if best else []
+        maps = self.model.attention_maps(batch.source, batch.source_lengths, np.array([[BOS, *ids]], np.int32))[:, 0]
+        _check_index("layer", layer, maps.shape[0])
+        if head is not None:
+            _check_index("head", head, maps.shape[1])
+        matrix = maps[layer].mean(axis=0) if head is None else maps[layer, head]  # (target time, source time)
+        return self.tokenizers.source.tokens(batch.source[0]), self.tokenizers.target.tokens([*ids, EOS]), matrix
+
+    def encode(self, texts):
+        """Sentence embeddings: the mean of the encoder's vectors over the tokens of each text, <eos> included.
+
+        Returns an array (texts, d_model), or (d_model,) for a single string. Texts that mean alike are near each other.
+        """
+        if isinstance(texts, str):
+            return self.encode([texts])[0]
+        sentences = self._source_ids(list(texts))
+        means = np.zeros((len(sentences), self.model.d_model), self.model.output_weight.dtype)
+        for rows, source, lengths in length_batches(sentences, BATCH_TOKENS):
+            with no_grad():
+                memory = np.asarray(self.model.encode(source, lengths))  # (batch, source time, d_model)
+            real = np.arange(source.shape[1]) < lengths[:, None]  # (batch, source time)
+            means[rows] = np.where(real[:, :, None], memory, 0).sum(axis=1) / lengths[:, None]
+        return means
+
+    def _source_ids(self, texts):
+        """Ids of each text, as many as the model takes beside <eos>."""
+        room = self.model.max_length - 1
+        sentences = self.tokenizers.source.encode_batch(texts)
+        for text, ids in zip(texts, sentences):
+            if len(ids) > room:
+                warnings.warn(f"a sentence of {len(ids)} tokens is cut to the {room} that the model takes:"
+                              f" {text.strip()[:30]}…", stacklevel=3)
+        return [ids[:room] for ids in sentences]
+
+    def _search(self, batch, beam, n_best, max_length):
+        """Lists of hypotheses, the best first, for each row of a `SourceBatch`."""
+        if beam == n_best == 1:
+            found = greedy(self.model, batch.source, batch.source_lengths, max_length)
+            return [[Hypothesis(ids, np.nan)] for ids in found]  # with n_best = 1 nobody sees the score
+        return beam_search(self.model, batch.source, batch.source_lengths, beam, n_best, max_length=max_length)
+
+
+def _check_index(name, index, count):
+    if not -count <= index < count:
+        raise UserError(f"{name} is {index}, but the model has {count}: 0 to {count - 1}, or -1 for the last")

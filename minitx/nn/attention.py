@@ -2,7 +2,6 @@
 import numpy as np
 
 from ..autograd import Tensor, fused, random
-from ..kernels.attention.reference import attention_weights
 from .layers import Linear, xavier_uniform
 from .module import Module, Parameter
 
@@ -34,6 +33,8 @@ class MultiHeadAttention(Module):
 
     def weights(self, x, memory=None, *, causal=False, lengths=None):
         """Who looks where: (batch, heads, time, memory time), rows summing to 1, as an array. For pictures; `forward` never forms it."""
+        from ..kernels.attention.reference import attention_weights
+
         source = x if memory is None else memory
         return attention_weights(self._project(x, 0, 1).data, self._project(source, 1, 2).data, self.n_heads, causal, lengths)
 

@@ -5,8 +5,6 @@ import signal
 import threading
 from pathlib import Path
 
-import numpy as np
-
 from .. import plots
 from ..data import files
 from ..data.tokenizers import TokenizerPair
@@ -49,24 +47,25 @@ def train(settings, out=None, overwrite=False, resume=None, console=None):
     corpus = corpora.load(settings)
     if resume:
         corpora.check_hashes(settings, folder.facts().get("hashes", {}), corpus.hashes)
-    tokenizers = TokenizerPair.train(settings.tokenizer, corpus.train, settings.vocab_size, joint=settings.joint_vocabulary)
+    saved = bool(resume) and folder.last.exists()  # else the run was killed before its first save, and starts over
+    tokenizers = folder.tokenizers() if saved else TokenizerPair.train(
+        settings.tokenizer, corpus.train, settings.vocab_size, joint=settings.joint_vocabulary)
     train_ids, too_long = encode_pairs(tokenizers, corpus.train, settings.max_length)
     valid_ids, _ = encode_pairs(tokenizers, corpus.validation, settings.max_length)
     if not train_ids or not valid_ids:
         raise UserError(f"max_length is {settings.max_length}, and every {'validation' if train_ids else 'training'} pair is longer; raise --max-length")
     model = build_model(settings, len(tokenizers.source), len(tokenizers.target))
-    if not resume or not folder.last.exists():
+    if not saved:
         folder.create(settings, minitx=_version(), hashes=corpus.hashes)
         tokenizers.save(folder.tokenizer)
         files.write_atomically(folder.validation, "".join(f"{_no_tab(pair.source)}\t{_no_tab(pair.target)}\n" for pair in corpus.validation))
     console.machine(threads.describe())  # from here on the data is good: what is wrong before leaves the screen empty
     _introduce(console, settings, corpus, tokenizers, model, len(train_ids), too_long)
 
-    kernels = compiled.missing(settings.dtype)
-    for name in console.compiling(kernels):
-        kernels[name].prepare(np.dtype(settings.dtype))
+    titles = compiled.missing(settings.dtype)
+    console.compiling(compiled.compile_in_two(titles, settings.dtype), len(titles))
     trainer = Trainer(settings, model, tokenizers, corpus, train_ids, valid_ids, folder, console)
-    if resume and folder.last.exists():
+    if saved:
         trainer.load()
         console.note(f"resumed at step {trainer.step} of {trainer.steps}")
     console.plan(trainer.steps - trainer.step, trainer.seconds_per_update() * (trainer.steps - trainer.step) * 1.1)

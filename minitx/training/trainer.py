@@ -12,6 +12,7 @@ from collections import Counter
 from .. import optim
 from ..autograd import random
 from ..data.batches import Batches
+from ..errors import UserError
 from ..run_folder import read_safetensors, save_safetensors
 from . import metrics
 
@@ -38,7 +39,7 @@ class Trainer:
         self.step, self.best, self.worse, self.finished = 0, math.inf, 0, False
         self.interrupted = False
         self._lines = []  # of metrics.jsonl
-        self._window = Counter()
+        self._window, self._window_start, self._rate = Counter(), time.monotonic(), 0.0
 
     # The loop
 
@@ -122,10 +123,10 @@ class Trainer:
         better = scores["loss"] < self.best
         if better:
             self.best, self.worse = scores["loss"], 0
-            save_safetensors(self.folder.model, self.model.state_dict(), {"step": str(self.step), "format": "minitx"})
+            save_safetensors(self.folder.model, self.model.state_dict(), {"step": str(self.step)})
         else:
             self.worse += 1
-        self._write({"step": self.step, "valid_loss": scores.pop("loss"), **scores, "best": better})
+        self._write({"step": self.step, "valid_loss": scores.pop("loss"), **scores, "best": better, "tokens_per_second": round(self._rate, 1)})
         samples = [(pair.source, pair.target, hypothesis) for pair, hypothesis in zip(pairs[:SAMPLES], hypotheses)]
         self.console.validation(self.step, {"loss": self._lines[-1]["valid_loss"], **scores}, samples, better)
         self._window_start, self._window = time.monotonic(), Counter()
@@ -158,12 +159,15 @@ class Trainer:
     def load(self):
         """Go back to the last save; metrics.jsonl is cut to what belongs to it."""
         arrays, metadata = read_safetensors(self.folder.last)
-        facts = json.loads(metadata["trainer"])
-        self.model.load_state_dict({name[6:]: array for name, array in arrays.items() if name.startswith("model.")})
-        self.optimizer.load_state_dict({name[10:]: array for name, array in arrays.items() if name.startswith("optimizer.")}, facts["optimizer_steps"])
-        self.batches.restore(facts["batches"])
-        self.step, self.worse, self.finished = facts["step"], facts["worse"], facts["finished"]
-        self.best = math.inf if facts["best"] is None else facts["best"]
+        try:
+            facts = json.loads(metadata["trainer"])
+            self.model.load_state_dict({name[6:]: array for name, array in arrays.items() if name.startswith("model.")})
+            self.optimizer.load_state_dict({name[10:]: array for name, array in arrays.items() if name.startswith("optimizer.")}, facts["optimizer_steps"])
+            self.batches.restore(facts["batches"])
+            self.step, self.worse, self.finished = facts["step"], facts["worse"], facts["finished"]
+            self.best = math.inf if facts["best"] is None else facts["best"]
+        except (KeyError, ValueError) as error:
+            raise UserError(f"{self.folder.last} does not fit this run: {error}") from None
         self._cut_metrics()
 
     def _cut_metrics(self):

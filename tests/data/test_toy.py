@@ -15,7 +15,7 @@ from minitx.data.toy.lexicon import ADJECTIVES, ADVERBS, NOUNS, PLACES, TIMES, V
 from minitx.data.toy.meanings import (
     CAN, FUTURE, PAST, PRESENT, SEVERAL, WANT,
     Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene, clauses, combinations,
-)  # fmt: skip
+)
 from minitx.data.toy.splits import possible_combinations
 from minitx.errors import UserError
 
@@ -111,7 +111,12 @@ SENTENCES = [
         "这 盏 灯 不 是 蓝色 的",
     ),
     (
-        Scene(Quality(noun("boy", relative=Relative(doing("help"), True, noun("maria", NONE), False)), describing("happy"))),
+        Scene(
+            Quality(
+                noun("boy", relative=Relative(doing("help"), True, noun("maria", NONE), past=False)),
+                describing("happy"),
+            )
+        ),
         "the boy who helps maria is happy",
         "el niño que ayuda a maría está feliz",
         "마리아를 돕는 그 소년은 행복하다",
@@ -146,7 +151,7 @@ SENTENCES = [
         "那 只 猫 和 那 条 狗 总是 喝 牛奶",
     ),
     (
-        Scene(Event(Pronoun(True), doing("rest"), tense=PRESENT), None, "when", Event(noun("baby" if False else "bear"), doing("sleep"))),
+        Scene(Event(Pronoun(True), doing("rest"), tense=PRESENT), None, "when", Event(noun("bear"), doing("sleep"))),
         "we rest when the bear sleeps",
         "descansamos cuando el oso duerme",
         "그 곰이 잘 때 우리는 쉰다",
@@ -167,7 +172,7 @@ SENTENCES = [
 ]
 
 
-@pytest.mark.parametrize(("scene", "en", "es", "ko", "zh"), SENTENCES, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(("scene", "en", "es", "ko", "zh"), SENTENCES, ids=[row[1] for row in SENTENCES])
 def test_a_meaning_is_said_right(scene, en, es, ko, zh):
     said = {code: str(language.realise(scene)) for code, language in toy.LANGUAGES.items()}
     assert (said["en"], said["es"], said["ko"], said["zh"]) == (en, es, ko, zh)
@@ -201,14 +206,14 @@ def test_korean_particles_follow_the_final_consonant():
     assert [hangul.attach(word, "는", "은") for word in ("고양이", "말", "책들")] == ["고양이는", "말은", "책들은"]
 
 
-@pytest.mark.parametrize("code", ["en", "es", "ko", "zh"])
-@pytest.mark.parametrize("longer", [False, True])
-def test_a_sentence_has_one_meaning(code, longer):
+@pytest.mark.parametrize(("longer", "n"), [(False, 20_000), (True, 2_000)])
+def test_a_sentence_has_one_meaning_in_every_language(longer, n):
     scenes = toy.Scenes(seed=1, stream=0, longer=longer)
-    meanings = {}
-    for _ in range(5_000 if longer else 20_000):
+    meanings = {code: {} for code in toy.LANGUAGES}
+    for _ in range(n):
         scene = scenes.draw()
-        assert meanings.setdefault(str(toy.LANGUAGES[code].realise(scene)), scene) == scene
+        for code, language in toy.LANGUAGES.items():
+            assert meanings[code].setdefault(str(language.realise(scene)), scene) == scene
 
 
 @pytest.fixture(scope="module", params=["en-es", "ko-zh"])
@@ -263,10 +268,10 @@ def test_every_word_of_the_tests_is_known_from_training(corpus):
 def test_fifteen_rules_or_more_occur_often_and_are_explained(code):
     scenes, n = toy.Scenes(seed=0, stream=1), 5_000
     sentences = [toy.LANGUAGES[code].realise(scenes.draw()) for _ in range(n)]
-    counts = Counter(rule for sentence in sentences for rule in {rule for word in sentence.words for rule in word.rules})
+    counts = Counter(rule for said in sentences for rule in {rule for word in said.words for rule in word.rules})
     assert toy.RULES.keys() >= counts.keys()
-    assert sum(count >= 0.03 * n for count in counts.values()) >= 15
-    assert min(counts.values()) >= 0.02 * n, counts.most_common()[-1]
+    assert len(counts) >= 15
+    assert min(counts.values()) >= 0.03 * n, counts.most_common()[-1]
 
 
 def test_rules_belong_to_the_words_of_the_target(corpus):
@@ -281,7 +286,8 @@ def test_words_are_lower_case_with_one_space_between(corpus):
 
 
 def test_the_same_seed_gives_the_same_corpus_in_another_process():
-    code = "from minitx.data import toy; c = toy.corpus('es-ko', 3, n_train=50, n_test=5); print([e.target for e in c.train])"
+    make = "toy.corpus('es-ko', 3, n_train=50, n_test=5).train"
+    code = f"from minitx.data import toy; print([example.target for example in {make}])"
     runs = [
         subprocess.run(
             [sys.executable, "-c", code],
@@ -289,7 +295,7 @@ def test_the_same_seed_gives_the_same_corpus_in_another_process():
             capture_output=True, text=True, encoding="utf-8", check=True,
         ).stdout
         for seed in ("1", "2")
-    ]  # fmt: skip
+    ]
     here = toy.corpus("es-ko", 3, n_train=50, n_test=5)
     assert runs[0] == runs[1] == f"{[example.target for example in here.train]}\n"
     assert toy.corpus("es-ko", 4, n_train=50, n_test=5).train != here.train
@@ -311,11 +317,12 @@ def test_an_unknown_pair_is_an_error_that_names_the_languages(pair):
 
 
 def test_descriptions_are_aligned_in_the_terminal():
-    lines = toy.describe("en-ko", n=2, seed=3).splitlines()
-    words = [line for line in lines if line.startswith("    ") and "  " in line.strip()]
-    first = words[: next((i for i, line in enumerate(lines) if not line), len(words))]
-    assert len({width(line[: line.rindex("  ")]) for line in first if ", " not in line}) >= 1
+    lines = toy.describe("en-ko", n=1, seed=3).splitlines()
     assert lines[0].startswith("en  ") and lines[1].startswith("ko  ")
+    rows = [line.split() for line in lines[3 : lines.index("", 3)]]
+    assert [row[0] for row in rows] == lines[1].split()[1:]
+    starts = {width(line[: line.index(row[1], 4 + len(row[0]))]) for line, row in zip(lines[3:], rows) if row[1:]}
+    assert len(starts) == 1
     assert width("고양이 cat") == 10
 
 
@@ -324,7 +331,7 @@ def test_the_example_adds_a_language():
         [sys.executable, ROOT / "examples" / "add_a_language.py"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
         capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     assert "accusative" in done.stdout
 

@@ -1,4 +1,5 @@
-"""What the tests of the kernels share: comparison in units of epsilon, central differences, awkward layouts, bits on one and two threads."""
+"""What the tests of the kernels share: comparison in units of epsilon, central differences, awkward layouts, bits on
+one and two threads."""
 import numba
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ def normal(*shape, seed=0, dtype=np.float64):
 
 
 def assert_close(actual, expected, units):
-    """Equal up to `units` epsilons of actual's dtype, relative to the largest finite |expected|; infinities and NaN in the same places."""
+    """Equal up to `units` epsilons of actual's dtype, relative to the largest finite |expected|; infinities and NaN in
+    the same places."""
     actual, expected = np.asarray(actual), np.asarray(expected)
     assert actual.shape == expected.shape
     finite = np.isfinite(expected)
@@ -52,6 +54,7 @@ def assert_same_bits(function):
     for count in (1, 2, 2):
         threads.set_threads(count)
         result = function()
-        results.append([np.asarray(array).tobytes() for array in (result if isinstance(result, tuple) else (result,)) if array is not None])
+        arrays = result if isinstance(result, tuple) else (result,)
+        results.append([np.asarray(array).tobytes() for array in arrays if array is not None])
     threads.set_threads(before)
     assert results[0] == results[1] == results[2]

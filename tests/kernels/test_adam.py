@@ -23,7 +23,8 @@ def steps(module, n, dtype, decoupled, count=5, scale=0.5):
 def test_agrees_with_the_reference(shape, decoupled, dtype):
     for actual, expected in zip(steps(cpu, shape, dtype, decoupled), steps(reference, shape, np.float64, decoupled)):
         assert actual.dtype == dtype
-        assert_close(actual, expected, UNITS + (40 if dtype == np.float32 else 0))  # the gradients of float32 are rounded too
+        # the gradients of float32 are rounded too
+        assert_close(actual, expected, UNITS + (40 if dtype == np.float32 else 0))
 
 
 def test_the_first_step_goes_by_the_learning_rate():
@@ -74,7 +75,8 @@ def test_same_bits_on_any_number_of_threads():
 
 def test_wrong_inputs_are_named():
     a, b = np.zeros(3, np.float32), np.zeros(4, np.float32)
-    for arguments, message in [((a, b, a, a), r"gradient is float32 \(4,\)"), ((a, a, a.astype(float), a), "m is float64"),
+    for arguments, message in [((a, b, a, a), r"gradient is float32 \(4,\)"),
+                               ((a, a, a.astype(float), a), "m is float64"),
                                ((awkward(a), a, a, a), "parameter is changed in place")]:
         with pytest.raises(ValueError, match=message):
             cpu.adam(*arguments, 0.1, 0.9, 0.99, 1e-8, 0.0, 1, True, 1.0)

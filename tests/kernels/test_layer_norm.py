@@ -1,4 +1,5 @@
-"""Layer normalisation, alone and of a sum with dropout: cpu against reference, gradients against differences with a weight that is not 1."""
+"""Layer normalisation, alone and of a sum with dropout: cpu against reference, gradients against differences with a
+weight that is not 1."""
 import numpy as np
 import pytest
 
@@ -7,12 +8,14 @@ from minitx.kernels.layer_norm import cpu, reference
 from .checks import DTYPES, assert_close, assert_same_bits, awkward, differences, normal
 
 KEY = 0x123456789ABCDEF0
-SHAPES = [(3, 8), (1, 1), (2, 3, 17), (64, 33), (5,), (0, 6)]
-UNITS = 16  # a mean over a row, its differences, their mean square, and for the backward pass sums over rows of products of three
+SHAPES = [(3, 8), (1, 1), (2, 3, 17), (64, 33), (5,), (0, 6), (300, 64)]  # the last is more than one block
+# a mean over a row, its differences, their mean square, and for the backward pass sums over rows of products of three
+UNITS = 16
 
 
 def vectors(n, dtype, weight=True, bias=True):
-    return normal(n, seed=8, dtype=dtype) + dtype(1) if weight else None, normal(n, seed=9, dtype=dtype) if bias else None
+    return (normal(n, seed=8, dtype=dtype) + dtype(1) if weight else None,
+            normal(n, seed=9, dtype=dtype) if bias else None)
 
 
 def wide(*arrays):
@@ -36,7 +39,8 @@ def test_layer_norm_agrees_with_the_reference(shape, with_weight, with_bias, dty
         if right is not None and shape[-1] > 1:
             assert_close(actual, right, 4 * UNITS)
     if shape[-1] == 1:
-        assert abs(gradients[0]).max() <= 200 * np.finfo(dtype).eps  # 0, a row of one element being always normalised to 0; rstd is 32
+        # 0, a row of one element being always normalised to 0; rstd is 32
+        assert abs(gradients[0]).max() <= 200 * np.finfo(dtype).eps
 
 
 @DTYPES
@@ -90,7 +94,8 @@ def test_layout_does_not_matter():
     results = cpu.add_layer_norm(x, residual, weight, bias)
     strided = cpu.add_layer_norm(awkward(x), awkward(residual), awkward(weight), awkward(bias))
     gradients = cpu.layer_norm_backward(g, results[1], weight, *results[2:])
-    strided += cpu.layer_norm_backward(awkward(g), awkward(results[1]), awkward(weight), awkward(results[2]), awkward(results[3]))
+    total, mean, rstd = (awkward(result) for result in results[1:])
+    strided += cpu.layer_norm_backward(awkward(g), total, awkward(weight), mean, rstd)
     for a, b in zip(results + gradients, strided):
         np.testing.assert_array_equal(a, b)
 

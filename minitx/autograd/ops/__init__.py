@@ -7,7 +7,7 @@ linalg       matmul, einsum
 import numpy as np
 from scipy import special as _special
 
-from .elementwise import (abs, add, astype, ceil, clip, copy, cos, divide, equal, erf, exp, expm1, floor, floor_divide, gelu, greater,  # noqa: F401
+from .elementwise import (_values, abs, add, astype, ceil, clip, copy, cos, divide, equal, erf, exp, expm1, floor, floor_divide, gelu, greater,  # noqa: F401
                           greater_equal, identity, isfinite, isinf, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or,
                           maximum, minimum, mod, multiply, negative, not_equal, power, relu, round, sigmoid, sign, silu, sin, softplus, sqrt,
                           square, subtract, tanh, to_device, where)
@@ -25,25 +25,26 @@ _SAME_NAME = """
     take take_along_axis argsort sort tril triu diagonal diag trace matmul einsum tensordot outer dot inner vdot
 """.split()
 
-# `np.exp(tensor)` arrives here through NumPy's protocols. np.abs, np.max and np.min are other names of absolute, amax and amin.
+# `np.exp(tensor)` arrives here through NumPy's protocols.
 NUMPY = {getattr(np, name): globals()[name] for name in _SAME_NAME}
-NUMPY[np.linalg.norm] = lambda x, ord=None, axis=None, keepdims=False: norm(x, axis=axis, keepdims=keepdims) if ord in (None, 2) else _refuse_norm(ord)
-NUMPY[np.positive] = lambda x: x
-NUMPY[np.float_power] = power
-NUMPY[np.true_divide] = divide
-NUMPY[_special.erf] = erf
-NUMPY[np.ones_like] = lambda x, **options: np.ones_like(x.data, **options)
-NUMPY[np.zeros_like] = lambda x, **options: np.zeros_like(x.data, **options)
-NUMPY[np.empty_like] = lambda x, **options: np.empty_like(x.data, **options)
-NUMPY[np.full_like] = lambda x, value, **options: np.full_like(x.data, value, **options)
-NUMPY[np.shape] = lambda x: x.shape
-NUMPY[np.ndim] = lambda x: x.ndim
-NUMPY[np.size] = lambda x: x.size
-NUMPY[np.isneginf] = lambda x: np.isneginf(x.data)
-NUMPY[np.allclose] = lambda x, y, **options: np.allclose(np.asarray(x), np.asarray(y), **options)
-NUMPY[np.array_equal] = lambda x, y, **options: np.array_equal(np.asarray(x), np.asarray(y), **options)
+NUMPY.update({np.amax: max, np.amin: min, np.around: round, np.float_power: power, _special.erf: erf, np.positive: lambda x: x})
 NUMPY_REDUCE = {np.add: sum, np.multiply: prod, np.maximum: max, np.minimum: min}
 
 
-def _refuse_norm(ord):
-    raise ValueError(f"norm: ord={ord!r} is not offered; only the Euclidean norm (None or 2) is")
+def _of_values(function):
+    """A NumPy function with nothing to differentiate, given arrays in the place of Tensors."""
+    return lambda *args, **options: function(*map(_values, args), **options)
+
+
+for _name in "shape ndim size ones_like zeros_like empty_like full_like isneginf isposinf isclose allclose array_equal".split():
+    NUMPY[getattr(np, _name)] = _of_values(getattr(np, _name))
+
+
+def _numpy_norm(x, ord=None, axis=None, keepdims=False):
+    vectors = isinstance(axis, int) or axis is None and x.ndim == 1  # for a matrix, 2 would be the largest singular value
+    if ord not in (None, 2 if vectors else "fro"):
+        raise ValueError(f"norm: ord={ord!r} is not offered here; only the Euclidean norm is (None; 2 for vectors, 'fro' for matrices)")
+    return norm(x, axis=axis, keepdims=keepdims)
+
+
+NUMPY[np.linalg.norm] = _numpy_norm

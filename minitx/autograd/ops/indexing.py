@@ -1,5 +1,6 @@
 """Reading parts of an array: slices, index arrays, masks, diagonals. Where an index repeats an element, its gradients add up."""
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..graph import op
 from .elementwise import _values, where
@@ -37,16 +38,17 @@ def take(x, indices, axis=None):
     """Elements at integer `indices` along `axis`; of the flattened array without one."""
     if axis is None:
         return getitem(ravel(x), _values(indices))
-    return getitem(x, (slice(None),) * (axis % x.ndim) + (_values(indices),))
+    (axis,) = normalize_axis_tuple(axis, x.ndim, "take")
+    return getitem(x, (slice(None),) * axis + (_values(indices),))
 
 
-def take_along_axis(x, indices, axis):
+def take_along_axis(x, indices, axis=-1):
     """For each position the element whose place along `axis` is in `indices`, as `np.take_along_axis`."""
-    indices = np.asarray(_values(indices))
-    axis %= x.ndim
-    grids = np.ogrid[tuple(slice(n) for n in indices.shape)]
-    grids = [np.zeros_like(grid) if x.shape[i] == 1 and i != axis else grid for i, grid in enumerate(grids)]
-    return getitem(x, (*grids[:axis], indices, *grids[axis + 1:]))
+    if axis is None:
+        x, axis = ravel(x), 0
+    (axis,) = normalize_axis_tuple(axis, x.ndim, "take_along_axis")
+    places = [np.arange(n).reshape([-1 if j == i else 1 for j in range(x.ndim)]) for i, n in enumerate(x.shape)]
+    return getitem(x, (*places[:axis], np.asarray(_values(indices)), *places[axis + 1:]))
 
 
 @op(differentiable=False)

@@ -1,7 +1,9 @@
 """Products: matmul with NumPy's broadcasting, einsum, and what follows from them."""
+import math
 import string
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..graph import op
 from .elementwise import multiply
@@ -30,7 +32,8 @@ def _(g, x, y, needs):
         gx = gx[..., 0, :] if x.ndim == 1 else gx
     if needs[1]:
         if y.ndim == 2 and x.ndim > 2:  # one long product instead of a batch of them and a sum
-            gy = np.reshape(matrix_x, (-1, x.shape[-1])).T @ np.reshape(g, (-1, g.shape[-1]))
+            rows = math.prod(x.shape[:-1])
+            gy = np.reshape(matrix_x, (rows, x.shape[-1])).T @ np.reshape(g, (rows, g.shape[-1]))
         else:
             gy = np.swapaxes(matrix_x, -1, -2) @ g
             gy = gy[..., 0] if y.ndim == 1 else gy
@@ -99,9 +102,9 @@ def tensordot(x, y, axes=2):
     if isinstance(axes, (int, np.integer)):
         axes_x, axes_y = list(range(x.ndim - axes, x.ndim)), list(range(axes))
     else:
-        axes_x, axes_y = ([a % t.ndim for a in np.atleast_1d(given)] for t, given in zip((x, y), axes))
+        axes_x, axes_y = (normalize_axis_tuple(given, t.ndim, "tensordot") for t, given in zip((x, y), axes))
     keep_x, keep_y = ([a for a in range(t.ndim) if a not in used] for t, used in ((x, axes_x), (y, axes_y)))
-    inner = int(np.prod([x.shape[a] for a in axes_x]))
+    inner = math.prod(x.shape[a] for a in axes_x)
     left = reshape(transpose(x, axes=(*keep_x, *axes_x)), shape=(int(np.prod([x.shape[a] for a in keep_x])), inner))
     right = reshape(transpose(y, axes=(*axes_y, *keep_y)), shape=(inner, int(np.prod([y.shape[a] for a in keep_y]))))
     return reshape(matmul(left, right), shape=tuple([x.shape[a] for a in keep_x] + [y.shape[a] for a in keep_y]))

@@ -2,6 +2,7 @@
 import builtins
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..graph import op
 
@@ -108,6 +109,7 @@ def stack(tensors, axis=0):
 
 def split(x, indices_or_sections, axis=0):
     """A list of parts: that many equal ones, or cut before the given indices."""
+    (axis,) = normalize_axis_tuple(axis, x.ndim, "split")
     n = x.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)):
         if n % indices_or_sections:
@@ -115,7 +117,7 @@ def split(x, indices_or_sections, axis=0):
         cuts = [n // indices_or_sections * i for i in range(1, indices_or_sections)]
     else:
         cuts = list(indices_or_sections)
-    before = (slice(None),) * (axis % x.ndim)
+    before = (slice(None),) * axis
     return [x[before + (slice(start, stop),)] for start, stop in zip([0, *cuts], [*cuts, n])]
 
 
@@ -128,7 +130,7 @@ def swapaxes(x, axis1, axis2):
 
 def moveaxis(x, source, destination):
     """Axes moved to other places, the rest in their order."""
-    sources, destinations = ([a % x.ndim for a in np.atleast_1d(axes)] for axes in (source, destination))
+    sources, destinations = (normalize_axis_tuple(axes, x.ndim, "moveaxis") for axes in (source, destination))
     order = [a for a in range(x.ndim) if a not in sources]
     for place, axis in sorted(zip(destinations, sources)):
         order.insert(place, axis)
@@ -137,16 +139,15 @@ def moveaxis(x, source, destination):
 
 def expand_dims(x, axis):
     """New axes of extent 1 at the given places of the result."""
-    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
-    ndim = x.ndim + len(axes)
-    new = {a % ndim for a in axes}
+    ndim = x.ndim + np.size(axis)
+    new = normalize_axis_tuple(axis, ndim, "expand_dims")
     extents = iter(x.shape)
     return reshape(x, shape=tuple([1 if i in new else next(extents) for i in range(ndim)]))
 
 
 def squeeze(x, axis=None):
     """Without axes of extent 1: all of them, or the given ones."""
-    axes = None if axis is None else [a % x.ndim for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    axes = None if axis is None else normalize_axis_tuple(axis, x.ndim, "squeeze")
     for a in axes or ():
         if x.shape[a] != 1:
             raise ValueError(f"squeeze: axis {a} of shape {x.shape} has extent {x.shape[a]}, not 1")
@@ -172,7 +173,7 @@ def repeat(x, repeats, axis=None):
     """Each element repeated in place, `repeats` times (a number, or one per element along `axis`)."""
     if axis is None:
         x, axis = ravel(x), 0
-    axis %= x.ndim
+    (axis,) = normalize_axis_tuple(axis, x.ndim, "repeat")
     if not isinstance(repeats, (int, np.integer)):
         return x[(slice(None),) * axis + (np.repeat(np.arange(x.shape[axis]), repeats),)]
     shape = x.shape

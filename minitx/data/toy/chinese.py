@@ -6,17 +6,17 @@
 Words are separated by spaces, as a dictionary would separate them.
 """
 
-from minitx.data.toy.language import Language, Sentence, Word, mark, words
-from minitx.data.toy.lexicon import COLOURS, NUMBERS, Concept, is_mass
-from minitx.data.toy.meanings import (
-    CAN, FUTURE, PAST, PRESENT, SEVERAL, WANT,
+from .language import Language, Sentence, Word, mark, words
+from .lexicon import COLOURS, NUMBERS, Concept, is_mass
+from .meanings import (
+    PAST, PRESENT, SEVERAL,
     Clause, Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene,
-)  # fmt: skip
+)
 
 
 def realise(scene: Scene) -> Sentence:
     """Say it in Chinese."""
-    said = mark(words(*scene.time.zh), "time") if scene.time else []
+    said = words(*scene.time.zh, rules=("time",)) if scene.time else []
     if scene.link == "when":
         said += _clause(scene.second) + words("的 时候", rules=("when clause",)) + _clause(scene.clause)
     elif scene.link == "and":
@@ -44,7 +44,7 @@ def _clause(clause: Clause) -> list[Word]:
 
 def _predicate(event: Event) -> list[Word]:
     """不 | 在 公园 里 | 慢慢地 | 吃 | 苹果; 给 了 | 玛丽亚 | 一 本 书."""
-    adverb = mark(words(*event.adverb.zh), "adverb", "before the verb") if event.adverb else []
+    adverb = words(*event.adverb.zh, rules=("adverb", "before the verb")) if event.adverb else []
     manner = event.adverb and event.adverb.kind == "manner"
     said = ([] if manner else adverb) + _auxiliary(event)
     if event.place:

@@ -3,9 +3,9 @@
 import textwrap
 from unicodedata import combining, east_asian_width
 
-from minitx.data.toy.language import LANGUAGES, parse_pair
-from minitx.data.toy.rules import RULES
-from minitx.data.toy.scenes import Scenes
+from .language import LANGUAGES, parse_pair
+from .rules import RULES
+from .scenes import Scenes
 
 DESCRIBE_STREAM = 6
 
@@ -22,11 +22,11 @@ def describe(pair: str, n: int = 5, seed: int = 0) -> str:
             lines.append(f"    {pad(text, column)}{', '.join(rules)}".rstrip())
             used.update(rules)
         lines.append("")
-    column = 2 + max(map(len, used), default=0)
+    column = 2 + max(map(width, used), default=0)
     lines.append("Rules")
     for rule in sorted(used, key=list(RULES).index):
-        explanation = textwrap.wrap(RULES[rule], 100 - column)
-        lines += [f"  {name:{column}}{line}" for name, line in zip([rule] + [""] * len(explanation), explanation)]
+        first, *rest = textwrap.wrap(RULES[rule], 96 - column)
+        lines += [f"  {pad(rule, column)}{first}"] + [f"  {pad('', column)}{line}" for line in rest]
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Random choices that are the same on any machine: NumPy's PCG64 under a seed, with a stream of its own for every use."""
+"""Random choices that are the same on any machine: NumPy's PCG64 under a seed, with a stream for every use."""
 
 from collections.abc import Sequence
 

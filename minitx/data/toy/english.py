@@ -1,20 +1,20 @@
 """English: subject, verb, object; a little agreement, and the help of "do".
 
-    today | the two red cats | do not always chase | a mouse | in the park
-    time    subject            verb group            object    place
+    today | the two red cats | do not chase | a mouse | in the park
+    time    subject            verb group     object    place
 """
 
-from minitx.data.toy.language import Language, Sentence, Word, mark, words
-from minitx.data.toy.lexicon import NUMBERS, Concept, is_mass, is_person
-from minitx.data.toy.meanings import (
+from .language import Language, Sentence, Word, mark, words
+from .lexicon import NUMBERS, Concept, is_mass, is_person
+from .meanings import (
     PAST, SEVERAL,
     Clause, Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene,
-)  # fmt: skip
+)
 
 
 def realise(scene: Scene) -> Sentence:
     """Say it in English."""
-    said = mark(words(*scene.time.en), "time") if scene.time else []
+    said = words(*scene.time.en, rules=("time",)) if scene.time else []
     said += _clause(scene.clause)
     if scene.link == "when":
         said += [Word("when", ("when clause",))] + _clause(scene.second)
@@ -36,8 +36,8 @@ def _clause(clause: Clause) -> list[Word]:
             said = mark(_adjective(adjective, very), "predicate adjective")
             return _noun_phrase(subject) + _be(subject, negated) + said
         case Existence(what=what, place=place):
-            there = [Word("there", ("existence",)), Word("are" if what.plural else "is", ("existence", "verb agreement"))]
-            return there + _noun_phrase(what) + _place(place)
+            be = Word("are" if what.plural else "is", ("existence", "verb agreement"))
+            return [Word("there", ("existence",)), be] + _noun_phrase(what) + _place(place)
 
 
 def _predicate(event: Event) -> list[Word]:
@@ -48,7 +48,7 @@ def _predicate(event: Event) -> list[Word]:
     if event.recipient:
         said += [Word("to", ("recipient",))] + _noun_phrase(event.recipient)
     if event.adverb and event.adverb.kind == "manner":
-        said += mark(words(*event.adverb.en), "adverb")
+        said += words(*event.adverb.en, rules=("adverb",))
     return said + (_place(event.place) if event.place else [])
 
 
@@ -77,7 +77,7 @@ def _verb_group(event: Event) -> list[Word]:
         case _:
             group = [_finite(event.verb, event.subject, event.tense == PAST)]
     if event.adverb and event.adverb.kind == "frequency":
-        group = mark(words(*event.adverb.en), "adverb") + group
+        group = words(*event.adverb.en, rules=("adverb",)) + group
     return group + _preposition(event.verb)
 
 
@@ -146,7 +146,7 @@ def _portion(phrase: NounPhrase) -> list[Word]:
 
 
 def _determiner(phrase: NounPhrase, following: str) -> list[Word]:
-    """a, an, the, this, these, my, maria's, some, three, the three; nothing for maria, water, and cats in "these are cats"."""
+    """a, an, the, these, my, maria's, some, three, the three; nothing for maria, for water, for "these are cats"."""
     number = [Word(NUMBERS["en"][phrase.count - 1], ("counting",))] if phrase.count > 1 else []
     match phrase.determiner:
         case Determiner.A | Determiner.KIND if phrase.count == 1:

@@ -6,13 +6,13 @@
 A word is what stands between two spaces: a noun with its particle, a verb with its endings. The plain written style.
 """
 
-from minitx.data.toy.hangul import attach, before_n, past_stem, plain_present, with_n_or_l
-from minitx.data.toy.language import Language, Sentence, Word, mark, words
-from minitx.data.toy.lexicon import NUMBERS, Concept, is_mass
-from minitx.data.toy.meanings import (
-    CAN, FUTURE, PAST, PRESENT, SEVERAL, WANT,
+from .hangul import attach, before_n, past_stem, plain_present, with_n_or_l
+from .language import Language, Sentence, Word, mark, words
+from .lexicon import NUMBERS, Concept, is_mass
+from .meanings import (
+    SEVERAL,
     Clause, Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene,
-)  # fmt: skip
+)
 
 # A particle: its rule, its form after a vowel, its form after a consonant.
 TOPIC = ("topic particle", "는", "은")
@@ -25,7 +25,7 @@ TO = ("recipient", "에게", "에게")
 
 def realise(scene: Scene) -> Sentence:
     """Say it in Korean."""
-    said = mark(words(*scene.time.ko), "time") if scene.time else []
+    said = words(*scene.time.ko, rules=("time",)) if scene.time else []
     if scene.link == "when":
         return Sentence(tuple(said + _when(scene.second) + _clause(scene.clause)))
     if scene.link == "and":
@@ -63,7 +63,7 @@ def _when(event: Event) -> list[Word]:
 
 def _complements(event: Event) -> list[Word]:
     """What stands between subject and verb: 자주 | 공원에서 | 그 소녀에게 | 책을 | 천천히."""
-    adverb = mark(words(*event.adverb.ko), "adverb") if event.adverb else []
+    adverb = words(*event.adverb.ko, rules=("adverb",)) if event.adverb else []
     manner = event.adverb and event.adverb.kind == "manner"
     said = [] if manner else adverb
     if event.place:
@@ -89,14 +89,11 @@ def _verb_group(event: Event) -> list[Word]:
     prospective = with_n_or_l(stem, "ㄹ")
     match event.tense:
         case "want":
-            wish = [Word(stem + "고", ("wish and ability",))]
-            if isinstance(event.subject, Pronoun):
-                return wish + (_negated("싶지", "않다", "wish and ability") if event.negated else words("싶다", rules=("wish and ability",)))
-            wish += words("싶어", rules=("wish and ability", "somebody's wish"))
-            return wish + (_negated("하지", "않는다", "somebody's wish") if event.negated else words("한다", rules=("somebody's wish",)))
+            return [Word(stem + "고", ("wish and ability",))] + _wish(event)
         case "can":
             able = words(prospective, "수", rules=("wish and ability",))
-            return able + [Word("없다", ("wish and ability", "negation")) if event.negated else Word("있다", ("wish and ability",))]
+            can = Word("없다", ("wish and ability", "negation")) if event.negated else Word("있다", ("wish and ability",))
+            return able + [can]
         case "future" if event.negated:
             return [not_, Word("않을", ("negation", "future")), Word("것이다", ("future",))]
         case "future":
@@ -109,8 +106,16 @@ def _verb_group(event: Event) -> list[Word]:
             return [not_, Word("않는다", ("negation",))] if event.negated else [Word(plain_present(stem))]
 
 
-def _negated(verb: str, not_: str, rule: str) -> list[Word]:
-    return [Word(verb, (rule, "negation")), Word(not_, ("negation",))]
+def _wish(event: Event) -> list[Word]:
+    """Of oneself 싶다, 싶지 않다; of others 싶어 한다, 싶어 하지 않는다."""
+    own, others = ("wish and ability",), ("somebody's wish",)
+    if isinstance(event.subject, Pronoun):
+        if event.negated:
+            return [Word("싶지", (*own, "negation")), Word("않다", ("negation",))]
+        return [Word("싶다", own)]
+    if event.negated:
+        return [Word("싶어", own + others), Word("하지", (*others, "negation")), Word("않는다", ("negation",))]
+    return [Word("싶어", own + others), Word("한다", others)]
 
 
 def _predicate_adjective(adjective: Concept, negated: bool) -> list[Word]:
@@ -199,8 +204,9 @@ def _relative(relative: Relative) -> list[Word]:
     """쥐를 쫓는 (고양이), 마리아가 읽은 (책)."""
     stem = _stem(relative.verb)
     verb = with_n_or_l(stem, "ㄴ") if relative.past else before_n(stem) + "는"
+    rules = ("relative clause", "past tense") if relative.past else ("relative clause",)
     role = OBJECT if relative.head_is_subject else SUBJECT
-    return _noun_phrase(relative.other, role) + [Word(verb, ("relative clause", "past tense") if relative.past else ("relative clause",))]
+    return _noun_phrase(relative.other, role) + [Word(verb, rules)]
 
 
 def _plural(said: list[Word]) -> list[Word]:

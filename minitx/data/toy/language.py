@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minitx.errors import UserError
+from ...errors import UserError
 
 
 class Word(NamedTuple):
@@ -39,7 +39,8 @@ LANGUAGES: dict[str, Language] = {}
 def register(language: Language) -> None:
     """Add a language (or replace the one with the same code), so that every pair with its code exists from now on."""
     if "-" in language.code or not language.code.islower():
-        raise ValueError(f"register: the code of a language is lower case without '-', such as 'eo'; got {language.code!r}")
+        expected = "the code of a language is lower case without '-', such as 'eo'"
+        raise ValueError(f"register: {expected}; got {language.code!r}")
     LANGUAGES[language.code] = language
 
 

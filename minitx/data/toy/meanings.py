@@ -1,13 +1,13 @@
 """Meanings without words: a scene says who does what to whom, how many, which, when, where, and whether at all.
 
-The vocabulary (`Concept`) comes from lexicon.py; english.py, spanish.py, korean.py and chinese.py turn a Scene into words.
+The vocabulary (`Concept`) comes from lexicon.py; english.py, spanish.py and the others turn a Scene into words.
 Every distinction here is heard in every language, so that a sentence has exactly one translation.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
-from minitx.data.toy.lexicon import Concept
+from .lexicon import Concept
 
 SEVERAL = 0  # a count that is not told: the cats, some cats
 
@@ -15,7 +15,7 @@ PRESENT, PAST, FUTURE, WANT, CAN = "present", "past", "future", "want", "can"
 
 
 class Determiner(Enum):
-    """How a listener finds the thing: a cat, the cat, this cat, my cat, a thing called cat, or no need to (maria, water)."""
+    """How a listener finds the thing: a cat, the cat, this cat, my cat, some kind of cat, or no need (maria, water)."""
 
     A = "a"
     THE = "the"

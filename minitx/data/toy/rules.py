@@ -1,4 +1,4 @@
-"""The grammatical rules that words can name, each with an example. Evaluation reports how often each comes out right."""
+"""The grammatical rules that words can name, each with an example; evaluation says which of them broke."""
 
 RULES = {
     # In several languages

@@ -1,16 +1,16 @@
 """Scenes drawn at random: what can sensibly happen, and how often.
 
-`Scenes(seed, stream).draw()` gives one Scene after the other; the same seed and stream give the same ones on any machine.
+`Scenes(seed, stream).draw()` gives one Scene after the other; a seed and a stream give the same ones on any machine.
 The shares are chosen so that sentences have about ten English words and every grammatical rule turns up often.
 """
 
-from minitx.data.toy import lexicon
-from minitx.data.toy.dice import Dice
-from minitx.data.toy.lexicon import Concept, adjectives_for, is_mass, is_person, nouns_of, suits, verbs_with
-from minitx.data.toy.meanings import (
+from . import lexicon
+from .dice import Dice
+from .lexicon import Concept, adjectives_for, is_mass, is_person, nouns_of, suits, verbs_with
+from .meanings import (
     CAN, FUTURE, PAST, PRESENT, SEVERAL, WANT,
     Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene, clauses, size,
-)  # fmt: skip
+)
 
 ANIMATE = ("person", "animal")
 THINGS = ("fruit", "text", "clothes", "vehicle", "furniture", "toy", "plant")
@@ -68,7 +68,8 @@ class Scenes:
         dice = self.dice
         negated = dice.chance(0.4)
         if dice.chance(0.3):
-            who = self.name() if dice.chance(0.5) else self.noun_phrase("person", determiner=Determiner.THIS, numerals=False)
+            this_person = {"determiner": Determiner.THIS, "numerals": False}
+            who = self.name() if dice.chance(0.5) else self.noun_phrase("person", **this_person)
             what = dice.pick(nouns_of("profession"))
             return Scene(Identity(who, self.described(what, Determiner.KIND, who.count, adjective=0.6), negated))
         noun = self.new_noun("animal", *THINGS)
@@ -101,7 +102,8 @@ class Scenes:
 
     def existence_scene(self) -> Scene:
         what = self.noun_phrase(*ANIMATE, *THINGS, determiner=Determiner.A, adjective=0.8)
-        return Scene(Existence(what, self.dice.pick(lexicon.PLACES)), self.time("present") if self.dice.chance(0.5) else None)
+        time = self.time("present") if self.dice.chance(0.5) else None
+        return Scene(Existence(what, self.dice.pick(lexicon.PLACES)), time)
 
     # Their parts.
 
@@ -127,7 +129,10 @@ class Scenes:
         elif at_subject is None and not past and dice.chance(0.4 if tense == PRESENT else 0.16):
             subject = Pronoun(plural=dice.chance(0.5))
         else:
-            subject = self.noun_phrase(*verb.subjects, extra=at_subject, definite=not extras, adjective=adjective, past=past)
+            definite = not extras
+            subject = self.noun_phrase(
+                *verb.subjects, extra=at_subject, definite=definite, adjective=adjective, past=past
+            )
 
         thing = recipient = None
         if verb.objects:
@@ -161,8 +166,8 @@ class Scenes:
     def noun_phrase(
         self, *kinds: str, extra: str | None = None, determiner: Determiner | None = None,
         definite: bool = False, adjective: float = 0.42, past: bool = False, numerals: bool = True,
-    ) -> NounPhrase:  # fmt: skip
-        """A noun of these kinds with a determiner, a number, perhaps an adjective and one extra: an owner or a relative clause."""
+    ) -> NounPhrase:
+        """A noun of these kinds with a determiner and a number, perhaps an adjective, an owner or a relative clause."""
         dice = self.dice
         if "person" in kinds and extra is None and determiner is None and dice.chance(0.16):
             return self.name()

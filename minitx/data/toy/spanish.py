@@ -4,17 +4,17 @@
     time   subject               verb group     object       place
 """
 
-from minitx.data.toy.language import Language, Sentence, Word, mark, words
-from minitx.data.toy.lexicon import NUMBERS, Concept, is_mass, is_person
-from minitx.data.toy.meanings import (
+from .language import Language, Sentence, Word, mark, words
+from .lexicon import NUMBERS, Concept, is_mass, is_person
+from .meanings import (
     PAST, SEVERAL,
     Clause, Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene,
-)  # fmt: skip
+)
 
 
 def realise(scene: Scene) -> Sentence:
     """Say it in Spanish."""
-    said = mark(words(*scene.time.es), "time") if scene.time else []
+    said = words(*scene.time.es, rules=("time",)) if scene.time else []
     said += _clause(scene.clause)
     if scene.link == "when":
         said += [Word("cuando", ("when clause",))] + _clause(scene.second)
@@ -38,7 +38,8 @@ def _clause(clause: Clause) -> list[Word]:
         case Quality(subject=subject, adjective=adjective, very=very, negated=negated):
             verb = "estar" if adjective.es[-1] == "estar" else "ser"
             be = mark([_be(verb, subject)], "ser or estar")
-            return _noun_phrase(subject) + _no(negated) + be + mark(_adjective(adjective, very, subject), "predicate adjective")
+            said = mark(_adjective(adjective, very, subject), "predicate adjective")
+            return _noun_phrase(subject) + _no(negated) + be + said
         case Existence(what=what, place=place):
             return [Word("hay", ("existence",))] + _noun_phrase(what) + _place(place)
 
@@ -51,7 +52,7 @@ def _predicate(event: Event) -> list[Word]:
     if event.recipient:
         said += [Word("a", ("recipient",))] + _noun_phrase(event.recipient)
     if event.adverb and event.adverb.kind == "manner":
-        said += mark(words(*event.adverb.es), "adverb")
+        said += words(*event.adverb.es, rules=("adverb",))
     return said + (_place(event.place) if event.place else [])
 
 
@@ -62,7 +63,6 @@ _IRREGULAR = {
     "dormir": "duermo dormimos duerme duermen durmió durmieron",
     "jugar": "juego jugamos juega juegan jugó jugaron",
     "leer": "leo leemos lee leen leyó leyeron",
-    "perder": "pierdo perdemos pierde pierden perdió perdieron",
     "perseguir": "persigo perseguimos persigue persiguen persiguió persiguieron",
     "enviar": "envío enviamos envía envían envió enviaron",
     "ver": "veo vemos ve ven vio vieron",
@@ -72,7 +72,7 @@ _IRREGULAR = {
     "ir": "voy vamos va van",
     "ser": "soy somos es son",
     "estar": "estoy estamos está están",
-}  # fmt: skip
+}
 
 _AUXILIARIES = ("querer", "poder", "ir", "ser", "estar")
 
@@ -99,20 +99,20 @@ def _verb_group(event: Event) -> list[Word]:
     if event.recipient:
         group = [Word("les" if event.recipient.plural else "le", ("doubled recipient",))] + group
     if event.adverb and event.adverb.kind == "frequency":
-        group = mark(words(*event.adverb.es), "adverb") + group
+        group = words(*event.adverb.es, rules=("adverb",)) + group
     return _no(event.negated) + group
 
 
 def _finite(infinitive: str, subject, past: bool = False) -> Word:
-    """como, comemos, come, comen, comió, comieron. Speakers stay out of the past, where compramos would be ambiguous."""
+    """como, comemos, come, comen, comió, comieron. Speakers stay out of the past: compramos would be both."""
     stem, ending = infinitive[:-2], infinitive[-2:]
     regular = [stem + e for e in _ENDINGS.get(ending, "").split()]
     forms = _IRREGULAR[infinitive].split() if infinitive in _IRREGULAR else regular
     speaking = isinstance(subject, Pronoun)
     form = forms[subject.plural + (0 if speaking else 4 if past else 2)]
     rules = ["past tense"] * past + ["verb agreement"] + ["dropped pronoun"] * speaking
-    irregular = regular and form not in regular
-    return Word(form, (*rules, "irregular verb") if irregular and infinitive not in _AUXILIARIES else tuple(rules))
+    irregular = infinitive not in _AUXILIARIES and form not in regular
+    return Word(form, (*rules, "irregular verb") if irregular else tuple(rules))
 
 
 def _be(verb: str, subject) -> Word:
@@ -154,7 +154,7 @@ def _noun_phrase(phrase: NounPhrase | Pair) -> list[Word]:
 
 
 def _determiner(phrase: NounPhrase) -> list[Word]:
-    """un gato, unas... algunas vacas, tres vacas, la vaca, estas dos vacas, mi vaca, la vaca de maría."""
+    """un gato, algunas vacas, tres vacas, la vaca, estas dos vacas, mi vaca; the owner's name comes after the noun."""
     number = [Word(NUMBERS["es"][phrase.count - 1], ("counting",))] if phrase.count > 1 else []
     match phrase.determiner:
         case Determiner.A | Determiner.KIND if phrase.count == 1:
@@ -217,7 +217,7 @@ def _place(place: Concept) -> list[Word]:
 # Forms
 
 _ARTICLES = {  # masculine, feminine; masculine plural, feminine plural
-    "un": "un una unos unas",
+    "un": "un una",
     "el": "el la los las",
     "este": "este esta estos estas",
     "mi": "mi mi mis mis",

@@ -1,21 +1,21 @@
 """Corpora: pairs of sentences for training, and held-out splits that each ask another question.
 
     unseen_sentences      new sentences of the kind seen in training: has the grammar been learnt?
-    unseen_combinations   known words in pairs that training never showed (a tenth of all adjective-noun and verb-object pairs)
+    unseen_combinations   known words, but an adjective with a noun or a verb with an object that training never showed
     longer                more clauses and more words than any training sentence
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import islice
 
-from minitx.data.toy.dice import Dice
-from minitx.data.toy.language import LANGUAGES, Language, Sentence, parse_pair
-from minitx.data.toy.lexicon import ADJECTIVES, NOUNS, VERBS, Concept, suits
-from minitx.data.toy.meanings import Scene, combinations
-from minitx.data.toy.scenes import Scenes
+from .dice import Dice
+from .language import LANGUAGES, Language, parse_pair
+from .lexicon import ADJECTIVES, NOUNS, VERBS, Concept, suits
+from .meanings import Scene, combinations
+from .scenes import Scenes
 
 HELD_OUT_SHARE = 0.12
+FEW = 2_000  # training sentences that are too few to show every word
 
 # Every part of a corpus draws from its own stream of random numbers.
 COMBINATION_STREAM, TRAIN_STREAM, VALIDATION_STREAM, SENTENCES_STREAM, COMBINATIONS_STREAM, LONGER_STREAM = range(6)
@@ -45,61 +45,68 @@ class Corpus:
 def corpus(pair: str, seed: int = 0, n_train: int = 40_000, n_test: int = 500, n_validation: int = 300) -> Corpus:
     """Make the corpus of a pair such as "en-es"; the same arguments give the same corpus on any machine.
 
-    No sentence occurs twice, on either side, in any two parts; the words of the held-out parts all occur in training.
-    Raises UserError where the pair names no two languages.
+    No sentence occurs twice on either side. The words of the held-out parts all occur in training, unless n_train is
+    under 2,000. Raises UserError where the pair names no two languages.
     """
     source, target = (LANGUAGES[code] for code in parse_pair(pair))
+    collect = _Collector(seed, source, target).collect
     held_out = held_out_combinations(seed)
-    seen: set[str] = set()
-
-    def fresh(stream: int, longer: bool, wanted: Callable[[Scene], bool]) -> Iterator[Example]:
-        scenes = Scenes(seed, stream, longer)
-        while True:
-            scene = scenes.draw()
-            if not wanted(scene):
-                continue
-            example = translate(scene, source, target)
-            if example.source not in seen and example.target not in seen:
-                yield example
-
-    def take(n: int, examples: Iterator[Example]) -> list[Example]:
-        taken = []
-        for example in islice(examples, n):
-            seen.update((example.source, example.target))
-            taken.append(example)
-        return taken
 
     def familiar(scene: Scene) -> bool:
         return held_out.isdisjoint(combinations(scene))
 
-    train = take(n_train, fresh(TRAIN_STREAM, False, familiar))
-    source_words = {word for example in train for word in example.source.split()}
-    target_words = {word for example in train for word in example.target.split()}
-    longest_source = max(example.source.count(" ") for example in train)
-    longest_target = max(example.target.count(" ") for example in train)
+    train = collect(n_train, TRAIN_STREAM, familiar)
+    words = {word for example in train for text in (example.source, example.target) for word in text.split()}
+    longest_source = max((example.source.count(" ") for example in train), default=0)
+    longest_target = max((example.target.count(" ") for example in train), default=0)
 
-    def known(examples: Iterator[Example]) -> Iterator[Example]:
-        for example in examples:
-            if source_words.issuperset(example.source.split()) and target_words.issuperset(example.target.split()):
-                yield example
+    def known(example: Example) -> bool:
+        return n_train < FEW or (words.issuperset(example.source.split()) and words.issuperset(example.target.split()))
 
-    def beyond(examples: Iterator[Example]) -> Iterator[Example]:
-        for example in examples:
-            if example.source.count(" ") > longest_source and example.target.count(" ") > longest_target:
-                yield example
+    def longer(example: Example) -> bool:
+        beyond = example.source.count(" ") > longest_source and example.target.count(" ") > longest_target
+        return beyond and known(example)
 
-    validation = take(n_validation, known(fresh(VALIDATION_STREAM, False, familiar)))
+    validation = collect(n_validation, VALIDATION_STREAM, familiar, known)
     splits = {
-        "unseen_sentences": take(n_test, known(fresh(SENTENCES_STREAM, False, familiar))),
-        "unseen_combinations": take(n_test, known(fresh(COMBINATIONS_STREAM, False, lambda scene: not familiar(scene)))),
-        "longer": take(n_test, beyond(known(fresh(LONGER_STREAM, True, familiar)))),
+        "unseen_sentences": collect(n_test, SENTENCES_STREAM, familiar, known),
+        "unseen_combinations": collect(n_test, COMBINATIONS_STREAM, lambda scene: not familiar(scene), known),
+        "longer": collect(n_test, LONGER_STREAM, familiar, longer),
     }
     return Corpus((source.code, target.code), train, validation, splits, held_out)
 
 
+class _Collector:
+    """Draws scenes and keeps their translations, none of them twice."""
+
+    def __init__(self, seed: int, source: Language, target: Language):
+        self.seed, self.source, self.target = seed, source, target
+        self.seen_sources: set[str] = set()
+        self.seen_targets: set[str] = set()
+
+    def collect(
+        self, n: int, stream: int, wanted: Callable[[Scene], bool], fits: Callable[[Example], bool] | None = None
+    ) -> list[Example]:
+        """The first n examples of a stream whose meaning is wanted and whose sentences fit."""
+        scenes, examples = Scenes(self.seed, stream, longer=stream == LONGER_STREAM), []
+        while len(examples) < n:
+            scene = scenes.draw()
+            if not wanted(scene):
+                continue
+            example = translate(scene, self.source, self.target)
+            if example.source in self.seen_sources or example.target in self.seen_targets:
+                continue
+            if fits is not None and not fits(example):
+                continue
+            self.seen_sources.add(example.source)
+            self.seen_targets.add(example.target)
+            examples.append(example)
+        return examples
+
+
 def translate(scene: Scene, source: Language, target: Language) -> Example:
     """Say one meaning in two languages."""
-    translation: Sentence = target.realise(scene)
+    translation = target.realise(scene)
     rules = tuple(word.rules for word in translation.words)
     return Example(str(source.realise(scene)), str(translation), rules, scene)
 
@@ -110,7 +117,7 @@ def possible_combinations() -> dict[Concept, list[Concept]]:
 
 
 def held_out_combinations(seed: int) -> frozenset[tuple[Concept, Concept]]:
-    """The pairs that training must not see: some of the nouns of every adjective and of every verb, at least a tenth."""
+    """What training must not see together: at least a tenth of the adjective-noun and of the verb-object pairs."""
     dice, held_out = Dice(seed, COMBINATION_STREAM), set()
     for word, nouns in possible_combinations().items():
         nouns = dict.fromkeys(nouns, 1.0)

@@ -11,23 +11,27 @@ def adam(parameter, gradient, m, v, learning_rate, beta1, beta2, eps, weight_dec
     """See reference.adam."""
     check(parameter, gradient, m, v, step)
     keep = 1.0 - learning_rate * weight_decay if decoupled else 1.0
-    # α m̂ / (√v̂ + ε) with both corrections as factors that are the same for all elements, computed here in float64
+    # α m̂ / (√v̂ + ε), with both corrections as factors that are the same for all elements, computed here in float64
     rate, root = learning_rate / (1.0 - beta1**step), (1.0 - beta2**step) ** -0.5
-    _adam(parameter.reshape(-1), np.ascontiguousarray(gradient).reshape(-1), m.reshape(-1), v.reshape(-1), launch.blocks(parameter.size, 1),
-          scale, 0.0 if decoupled else weight_decay, beta1, 1.0 - beta1, beta2, 1.0 - beta2, keep, rate, root, eps)
+    _adam(parameter.reshape(-1), np.ascontiguousarray(gradient).reshape(-1), m.reshape(-1), v.reshape(-1),
+          launch.blocks(parameter.size, 1), scale, 0.0 if decoupled else weight_decay, beta1, 1.0 - beta1, beta2,
+          1.0 - beta2, keep, rate, root, eps)
 
 
-@compiled(lambda real: (writes(real, 1), reads(real, 1, "C"), writes(real, 1), writes(real, 1), int64) + (real,) * 10, **launch.OPTIONS)
+@compiled(lambda real: (writes(real, 1), reads(real, 1, "C"), writes(real, 1), writes(real, 1), int64) + (real,) * 10,
+          **launch.OPTIONS)
 def _adam(parameter, gradient, m, v, blocks, scale, decay, beta1, rest1, beta2, rest2, keep, rate, root, eps):
     threads = launch.share(parameter.size // 2)
     for block in prange(blocks):
         first, last = block * parameter.size // blocks, (block + 1) * parameter.size // blocks
-        p, g, m_, v_ = parameter[first:last], gradient[first:last], m[first:last], v[first:last]  # indexed from 0, or it is no vector code
+        # Slices are indexed from 0. An index like first + i might be negative for all LLVM knows, and stays scalar
+        # code.
+        θ, g, m_, v_ = parameter[first:last], gradient[first:last], m[first:last], v[first:last]
         for i in range(last - first):
-            slope = g[i] * scale + decay * p[i]
+            slope = g[i] * scale + decay * θ[i]
             m_[i] = beta1 * m_[i] + rest1 * slope
             v_[i] = beta2 * v_[i] + rest2 * slope * slope
-            p[i] = keep * p[i] - rate * m_[i] / (root * np.sqrt(v_[i]) + eps)
+            θ[i] = keep * θ[i] - rate * m_[i] / (root * np.sqrt(v_[i]) + eps)
     launch.restore(threads)
 
 

@@ -3,9 +3,10 @@ import numpy as np
 
 
 def adam(parameter, gradient, m, v, learning_rate, beta1, beta2, eps, weight_decay, step, decoupled, scale=1.0):
-    """One step of Adam, in place in `parameter`, `m` and `v`: contiguous arrays of one shape and dtype (float32 or float64), as is `gradient`.
+    """One step of Adam, in place in `parameter`, `m` and `v`.
 
-    `step` counts from 1; `scale` multiplies the gradient; with `decoupled` the weight decay is AdamW's.
+    All four arrays have one shape and dtype, float32 or float64; those that change are contiguous. `step` counts from
+    1; `scale` multiplies the gradient; with `decoupled` the weight decay is AdamW's.
     """
     check(parameter, gradient, m, v, step)
     gradient = gradient * parameter.dtype.type(scale)
@@ -28,7 +29,8 @@ def check(parameter, gradient, m, v, step):
     """Raise ValueError with what is wrong, what was expected and the likely fix."""
     for name, array in (("gradient", gradient), ("m", m), ("v", v)):
         if array.shape != parameter.shape or array.dtype != parameter.dtype:
-            raise ValueError(f"adam: {name} is {array.dtype} {array.shape} but parameter is {parameter.dtype} {parameter.shape}; they must be alike")
+            raise ValueError(f"adam: {name} is {array.dtype} {array.shape} but parameter is {parameter.dtype} "
+                             f"{parameter.shape}; they must be alike")
     for name, array in (("parameter", parameter), ("m", m), ("v", v)):
         if not (array.flags.c_contiguous and array.flags.writeable):
             raise ValueError(f"adam: {name} is changed in place and must be contiguous and writeable; pass a .copy()")

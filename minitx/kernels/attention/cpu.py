@@ -6,7 +6,7 @@ number of threads.
 import math
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from ..dropout import philox
 from ..runtime import launch, vector
@@ -22,69 +22,81 @@ def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=Non
     """See reference.attention."""
     check(q, k, v, heads, lengths, mask)
     out, log_sum_exp = empty(q.shape, q.dtype), empty((q.shape[0], heads, q.shape[1]), q.dtype)
-    _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), *blocks.arguments(q, k, heads, causal, lengths, p, key, mask), out, log_sum_exp)
+    _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), blocks.shared(q, k, heads, causal, lengths, p, key, mask), out, log_sum_exp)
     return out, log_sum_exp
 
 
-@compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), *blocks.kinds(real), writes(real, 3), writes(real, 3)), **launch.OPTIONS)
-def _attention(q, k, v, heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, groups, transposed,
-               out, log_sum_exp):
-    batch, tq, width = q.shape
-    tk, d = k.shape[1], width // heads
+@compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), writes(real, 3), writes(real, 3)), **launch.OPTIONS)
+def _attention(q, k, v, shared, out, log_sum_exp):
+    heads, chunks, groups = shared[0], shared[10], shared[11]
+    items = q.shape[0] * heads * chunks
+    threads = launch.share(2 * q.shape[0] * heads * q.shape[1] * k.shape[1])
+    for group in prange(groups):
+        _items(group * items // groups, (group + 1) * items // groups, q, k, v, shared, out, log_sum_exp)
+    launch.restore(threads)
+
+
+@njit(**blocks.WORKER)
+def _items(start, stop, q, k, v, shared, out, log_sum_exp):
+    """Attention for items start … stop − 1, each a chunk of the query blocks of one head of one sequence."""
+    heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, transposed = shared
+    tq, tk, width = q.shape[1], k.shape[1], q.shape[2]
+    d = width // heads
     q_step, k_step, v_step = q.strides[1] // q.itemsize, k.strides[1] // k.itemsize, v.strides[1] // v.itemsize
     dtype = out.dtype.type
     zero, one, hidden, root = dtype(0), dtype(1), dtype(-np.inf), dtype(1 / math.sqrt(d))
-    padded, items = (tk + 15) // 16 * 16, batch * heads * chunks
-    threads = launch.share(2 * batch * heads * tq * tk)
-    for group in prange(groups):
-        scores = np.empty((query_block, min(key_block, padded)), out.dtype)
-        keys = np.empty((d if transposed else 0, padded), out.dtype)
-        largest, total = np.empty(query_block, out.dtype), np.empty(query_block, out.dtype)
-        factors = np.empty(key_block + 8, out.dtype)
-        for item in range(group * items // groups, (group + 1) * items // groups):
-            chunk, h, b = item % chunks, item // chunks % heads, item // (chunks * heads)
-            column = h * d
-            if transposed:
-                tiles.transpose(k, b, column, d, lengths[b], keys)
-            for first in range(chunk * query_block, tq, chunks * query_block):
-                count = min(query_block, tq - first)
-                block_sees = min(lengths[b], first + count + tk - tq) if causal else lengths[b]
+    masked = mask.size > 0
+    padded = (tk + 15) // 16 * 16
+    scores = np.empty((query_block, min(key_block, padded)), out.dtype)
+    step = scores.shape[1]
+    keys = np.empty((d if transposed else 0, padded), out.dtype)
+    largest, total = np.empty(query_block, out.dtype), np.empty(query_block, out.dtype)
+    factors = np.empty(key_block + 8, out.dtype)
+    for item in range(start, stop):
+        chunk, h, b = item % chunks, item // chunks % heads, item // (chunks * heads)
+        column = h * d
+        if transposed:
+            tiles.transpose(k, b, column, d, lengths[b], keys)
+        for first in range(chunk * query_block, tq, chunks * query_block):
+            count = min(query_block, tq - first)
+            block_sees = min(lengths[b], first + count + tk - tq) if causal else lengths[b]
+            for i in range(count):
+                largest[i] = hidden
+                total[i] = zero
+                if block_sees <= 0:
+                    tiles.clear(out[b], first + i, column, column + d)
+            for left in range(0, block_sees, key_block):
+                columns = min(key_block, block_sees - left)
+                if transposed:
+                    gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded, zero, scores, step)
+                else:
+                    gemm(False, True, count, columns, d, root, q[b, first:, column:], q_step, k[b, left:, column:], k_step, zero, scores, step)
                 for i in range(count):
-                    largest[i] = hidden
-                    total[i] = zero
-                    if block_sees <= 0:
-                        tiles.clear(out[b], first + i, column, column + d)
-                for left in range(0, block_sees, key_block):
-                    columns = min(key_block, block_sees - left)
-                    if transposed:
-                        gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded, zero, scores,
-                             scores.shape[1])
-                    else:
-                        gemm(False, True, count, columns, d, root, q[b, first:, column:], q_step, k[b, left:, column:], k_step, zero, scores,
-                             scores.shape[1])
-                    for i in range(count):
-                        query = first + i
-                        sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
-                        used = tiles.hide(scores, i, sees, mask, b, h, query, left)
-                        new = max(largest[i], tiles.largest_of(scores, i, used))
-                        shift = zero if new == hidden else new
-                        sum_of_row = tiles.exponentiate(scores, i, used, shift)
+                    query = first + i
+                    sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
+                    used = tiles.padded(sees, scores)
+                    hides = masked or sees < max(used, columns)
+                    if hides:
+                        tiles.hide(scores, i, sees, used, mask, b, h, query, left)
+                    new = max(largest[i], tiles.largest_of(scores, i, used))
+                    shift = zero if new == hidden else new
+                    sum_of_row = tiles.exponentiate(scores, i, used, shift)
+                    if hides:
                         tiles.forget(scores, i, sees, columns, mask, b, h, query, left)
-                        if left > 0 and new > largest[i]:
-                            shrink = vector.exp(largest[i] - shift)
-                            total[i] *= shrink
-                            tiles.scale(out[b, query, column:column + d], shrink)
-                        total[i] += sum_of_row
-                        largest[i] = new
-                        if drop:
-                            offset = philox.factors(factors, ((b * heads + h) * tq + query) * tk + left, sees, key, threshold, kept)
-                            tiles.multiply(scores, i, factors, offset, sees)
-                    gemm(False, False, count, d, columns, one, scores, scores.shape[1], v[b, left:, column:], v_step,
-                         zero if left == 0 else one, out[b, first:, column:], width)
-                for i in range(count):
-                    if largest[i] > hidden:
-                        tiles.scale(out[b, first + i, column:column + d], one / total[i])
-                        log_sum_exp[b, h, first + i] = largest[i] + math.log(total[i])
-                    else:
-                        log_sum_exp[b, h, first + i] = hidden
-    launch.restore(threads)
+                    if left > 0 and new > largest[i]:
+                        shrink = vector.exp(largest[i] - shift)
+                        total[i] *= shrink
+                        tiles.scale(out[b, query, column:column + d], shrink)
+                    total[i] += sum_of_row
+                    largest[i] = new
+                    if drop:
+                        offset = philox.factors(factors, ((b * heads + h) * tq + query) * tk + left, sees, key, threshold, kept)
+                        tiles.multiply(scores, i, factors, offset, sees)
+                gemm(False, False, count, d, columns, one, scores, step, v[b, left:, column:], v_step,
+                     zero if left == 0 else one, out[b, first:, column:], width)
+            for i in range(count):
+                if largest[i] > hidden:
+                    tiles.scale(out[b, first + i, column:column + d], one / total[i])
+                    log_sum_exp[b, h, first + i] = largest[i] + math.log(total[i])
+                else:
+                    log_sum_exp[b, h, first + i] = hidden

@@ -105,10 +105,14 @@ def check(q, k, v, heads, lengths, mask, packed=False):
         raise ValueError(f"attention: {width} features cannot be shared among {heads} heads; choose heads that divide d_model")
     if not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them the same with .astype")
+    if q.dtype.char not in "fd":
+        raise ValueError(f"attention: query, key and value are {q.dtype}, expected float32 or float64; use .astype(np.float32)")
     if lengths is not None and np.shape(lengths) != (batch,):
         raise ValueError(f"attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of real keys of each sequence")
     if mask is not None and mask.dtype != bool:
         raise ValueError(f"attention: mask is {mask.dtype}; expected bool, True where a query may see a key (for an additive mask, pass mask == 0)")
+    if mask is not None and (mask.ndim > 4 or any(m not in (1, n) for m, n in zip(mask.shape[::-1], (tk, q.shape[1], heads, batch)))):
+        raise ValueError(f"attention: mask has shape {mask.shape}; it must broadcast to (batch, heads, tq, tk) = {(batch, heads, q.shape[1], tk)}")
     if packed not in (False, True, "kv"):
         raise ValueError(f"attention: packed is {packed!r}; expected False, True or 'kv'")
     if packed is True and q.shape != k.shape:

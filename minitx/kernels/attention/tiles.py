@@ -41,16 +41,20 @@ def _neighbours(typingctx, row):
 
 
 @register_jitable
-def hide(scores, i, seen, mask, batch, head, query, first_key):
-    """Set row i's scores of keys that its query does not see to −inf, up to the next multiple of 8 columns; return how many columns that leaves."""
-    columns = min((seen + 7) // 8 * 8, scores.shape[1])
+def padded(columns, scores):
+    """`columns` rounded up to a multiple of 8, where the tile is as wide."""
+    return min((columns + 7) // 8 * 8, scores.shape[1])
+
+
+@register_jitable
+def hide(scores, i, seen, columns, mask, batch, head, query, first_key):
+    """Set row i's scores of keys that its query does not see to −inf: from column `seen` on, and where the mask, if there is one, says so."""
     for j in range(seen, columns):
         scores[i, j] = -np.inf
     if mask.size > 0:
         for j in range(seen):
             if not mask[batch, head, query, first_key + j]:
                 scores[i, j] = -np.inf
-    return columns
 
 
 @register_jitable

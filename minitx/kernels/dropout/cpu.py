@@ -17,7 +17,8 @@ def dropout(x, p, key):
     threshold, scale = philox.split(p)
     out = empty(x.shape, x.dtype)
     stretches = -(-x.size // _STRETCH)
-    _dropout(np.ascontiguousarray(x).reshape(-1), np.uint64(key), threshold, scale, launch.blocks(stretches, _STRETCH), out.reshape(-1))
+    _dropout(np.ascontiguousarray(x).reshape(-1), int(key), threshold, scale, launch.blocks(stretches, _STRETCH),
+             out.reshape(-1))
     return out
 
 

@@ -1,7 +1,8 @@
 """Philox4x32-10: random words computed from a counter and a key, so that a dropout mask is recomputed and never stored.
 
-Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). Every kernel that drops elements takes its mask from
-here: element i of the flattened array is decided by word i % 4 of philox(i // 4, key), so the same key drops the same elements everywhere.
+Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). Every kernel that drops elements
+takes its mask from here: element i of the flattened array is decided by word i % 4 of philox(i // 4, key), so the same
+key drops the same elements everywhere.
 """
 import numpy as np
 from numba.extending import register_jitable
@@ -9,25 +10,26 @@ from numba.extending import register_jitable
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 _MULTIPLIER_0, _MULTIPLIER_1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # the golden ratio and √3 − 1, added to the key after each round
+_WEYL_0, _WEYL_1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)  # golden ratio and √3 − 1, added to the key each round
 
 
 def split(p):
-    """(threshold, scale) of dropout probability `p`: an element whose word is at least `threshold` is kept, multiplied by `scale`."""
+    """(threshold, scale) of dropout probability `p`: elements whose word is at least `threshold` stay, scaled."""
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p is {p}, expected a probability between 0 and 1")
-    return np.uint64(int(p * 2**32)), (1.0 / (1.0 - p) if p < 1.0 else 0.0)
+    return int(p * 2**32), (1.0 / (1.0 - p) if p < 1.0 else 0.0)
 
 
 @register_jitable
 def mask(scratch, start, count, key, threshold, scale):
     """What elements start … start + count − 1 are multiplied by (0 or `scale`), as a view of `scratch`.
 
-    `scratch` is one-dimensional and contiguous, with room for count + 6 values: only whole groups of four are written, so that the loop is
-    vector code throughout (0.5 ns per element on one thread). For the same reason a run of many elements costs less per element than a short one.
+    `scratch` is one-dimensional and contiguous, with room for count + 6 values: only whole groups of four are written,
+    so that the loop is vector code throughout (0.5 ns per element on one thread). For the same reason a run of many
+    elements costs less per element than a short one.
     """
     offset = factors(scratch, start, count, key, threshold, scale)
-    return scratch[offset : offset + count]  # indexed from 0: LLVM does not vectorise over offset + j, which might be negative
+    return scratch[offset : offset + count]  # to be indexed from 0: a loop over offset + j would stay scalar code
 
 
 @register_jitable
@@ -44,15 +46,18 @@ def factors(scratch, start, count, key, threshold, scale):
     return start - 4 * first
 
 
+# Without `forceinline` the two functions below stay calls and the loop above scalar code, seven times as slow.
+
+
 @register_jitable(forceinline=True)
 def words(group, key):
-    """The four words for elements 4·group … 4·group + 3; `group` and `key` are uint64 (scalars or arrays), and so are the words."""
+    """The words of elements 4·group … 4·group + 3; `group`, `key` and the words are uint64, scalars or arrays."""
     return philox(group & _LOW, group >> _32, np.uint64(0), np.uint64(0), key & _LOW, key >> _32)
 
 
 @register_jitable(forceinline=True)
 def philox(counter_0, counter_1, counter_2, counter_3, key_0, key_1):
-    """Ten rounds. Words of 32 bits, each in a uint64: products then need no widening, and eight fill a 512-bit register."""
+    """Ten rounds, on words of 32 bits each in a uint64: products need no widening, and eight fill a vector register."""
     for _ in range(10):
         product_0, product_1 = _MULTIPLIER_0 * counter_0, _MULTIPLIER_1 * counter_2
         counter_0, counter_1 = (product_1 >> _32) ^ counter_1 ^ key_0, product_1 & _LOW

@@ -1,4 +1,4 @@
-"""Embedding on the CPU: rows are copied as the ids ask for them, and the gradient's rows summed id by id, each by one thread."""
+"""Embedding on the CPU: rows are copied, and the gradient's rows summed id by id, each by one thread."""
 import numpy as np
 from numba import int64, prange
 
@@ -13,8 +13,8 @@ def embedding(weight, ids):
     check("embedding", ids, weight.shape[0], weight.dtype)
     d = weight.shape[1]
     out = empty(ids.shape + (d,), weight.dtype)
-    if out.size:
-        _embedding(np.ascontiguousarray(weight), ids.astype(np.int64).reshape(-1), launch.blocks(ids.size, d), out.reshape(-1, d))
+    _embedding(np.ascontiguousarray(weight), ids.astype(np.int64).reshape(-1), launch.blocks(ids.size, d),
+               out.reshape(ids.size, d))
     return out
 
 
@@ -35,31 +35,33 @@ def embedding_backward(g, ids, vocabulary):
     check("embedding_backward", ids, vocabulary, g.dtype, g)
     d = g.shape[-1]
     dweight = empty((vocabulary, d), g.dtype)
-    _embedding_backward(np.ascontiguousarray(g).reshape(ids.size, d), ids.astype(np.int64).reshape(-1), launch.blocks(vocabulary, d), dweight)
+    _embedding_backward(np.ascontiguousarray(g).reshape(ids.size, d), ids.astype(np.int64).reshape(-1),
+                        launch.blocks(vocabulary, d), np.zeros(vocabulary + 1, np.int64), np.empty(ids.size, np.int64),
+                        dweight)
     return dweight
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(int64, 1, "C"), int64, writes(real, 2)), **launch.OPTIONS)
-def _embedding_backward(g, ids, blocks, dweight):
+@compiled(lambda real: (reads(real, 2, "C"), reads(int64, 1, "C"), int64, writes(int64, 1), writes(int64, 1),
+                        writes(real, 2)), **launch.OPTIONS)
+def _embedding_backward(g, ids, blocks, end, places, dweight):
+    """`end` comes as zeros. After the sort the places of id v are places[end[v − 1]] … places[end[v] − 1]."""
     n = ids.size
     vocabulary, d = dweight.shape
-    first = np.zeros(vocabulary + 1, np.int64)  # the places of id v are places[first[v]] … places[first[v + 1] − 1]
     for i in range(n):
-        first[ids[i] + 1] += 1
+        end[ids[i] + 1] += 1
     for v in range(vocabulary):
-        first[v + 1] += first[v]
-    filled = first.copy()
-    places = np.empty(n, np.int64)
-    for i in range(n):
-        places[filled[ids[i]]] = i
-        filled[ids[i]] += 1
+        end[v + 1] += end[v]
+    for i in range(n):  # end[v], until now where id v begins, moves on to where it ends
+        places[end[ids[i]]] = i
+        end[ids[i]] += 1
     threads = launch.share((dweight.size + g.size) // 8)
     for block in prange(blocks):
-        for v in range(block, vocabulary, blocks):  # frequent words have low ids in many vocabularies: every block gets some
+        # frequent words have low ids in many vocabularies: each block gets some
+        for v in range(block, vocabulary, blocks):
             total = dweight[v]
             for j in range(d):
                 total[j] = 0
-            for k in range(first[v], first[v + 1]):
+            for k in range(end[v - 1] if v > 0 else 0, end[v]):
                 term = g[places[k]]
                 for j in range(d):
                     total[j] += term[j]

@@ -12,7 +12,7 @@ def embedding_backward(g, ids, vocabulary):
     """dweight (vocabulary, d) from g = ∂L/∂out, of shape ids.shape + (d,)."""
     check("embedding_backward", ids, vocabulary, g.dtype, g)
     dweight = np.zeros((vocabulary, g.shape[-1]), g.dtype)
-    np.add.at(dweight, ids.reshape(-1), g.reshape(-1, g.shape[-1]))
+    np.add.at(dweight, ids.reshape(-1), g.reshape(ids.size, g.shape[-1]))
     return dweight
 
 
@@ -23,6 +23,7 @@ def check(name, ids, vocabulary, dtype, g=None):
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name}: ids are {ids.dtype}, expected integers; use .astype(np.int32)")
     if ids.size and (ids.min() < 0 or ids.max() >= vocabulary):
-        raise IndexError(f"{name}: ids run from {ids.min()} to {ids.max()} but the table has {vocabulary} rows, from 0; does the vocabulary fit the data?")
+        raise IndexError(f"{name}: ids run from {ids.min()} to {ids.max()} but the table has {vocabulary} rows, "
+                         "from 0; does the vocabulary fit the data?")
     if g is not None and g.shape[:-1] != ids.shape:
-        raise ValueError(f"{name}: g has shape {g.shape} but ids {ids.shape}; g has one axis more than ids, the features")
+        raise ValueError(f"{name}: g has shape {g.shape} but ids {ids.shape}; g has one axis more, the features")

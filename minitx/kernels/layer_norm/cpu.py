@@ -1,6 +1,8 @@
-"""Layer normalisation on the CPU: each row comes from memory once, and sum, dropout, statistics and result are computed while it is in cache.
+"""Layer normalisation on the CPU: each row comes from memory once, and sum, dropout, statistics and result are computed
+while it is in cache.
 
-dweight and dbias are summed per block of rows, then over the blocks in order, so their bits do not depend on the number of threads.
+dweight and dbias are summed per block of rows, then over the blocks in order, so their bits do not depend on the number
+of threads.
 """
 import functools
 
@@ -40,14 +42,21 @@ def _forward(x, residual, weight, bias, eps, p, key):
     weight = _constant(columns, 1, dtype) if weight is None else np.ascontiguousarray(weight)
     bias = _constant(columns, 0, dtype) if bias is None else np.ascontiguousarray(bias)
     threshold, scale = philox.split(p)
-    _layer_norm(x_rows, residual, weight, bias, eps, p > 0, np.uint64(key), threshold, scale, launch.blocks(len(x_rows), columns),
-                written, total_rows, out.reshape(-1, columns), mean.reshape(-1), rstd.reshape(-1))
+    _layer_norm(x_rows, residual, weight, bias, eps, p > 0, int(key), threshold, scale,
+                launch.blocks(len(x_rows), columns), written, total_rows, out.reshape(-1, columns),
+                mean.reshape(-1), rstd.reshape(-1))
     return out, total, mean, rstd
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 1, "C"), reads(real, 1, "C"), real, boolean, uint64, uint64, real, int64,
-                        writes(real, 2), reads(real, 2, "C"), writes(real, 2), writes(real, 1), writes(real, 1)), **launch.OPTIONS)
-def _layer_norm(x, residual, weight, bias, eps, drop, key, threshold, scale, blocks, total_written, total, out, mean, rstd):
+def _signature(real):
+    matrix, vector = reads(real, 2, "C"), reads(real, 1, "C")
+    return (matrix, matrix, vector, vector, real, boolean, uint64, uint64, real, int64, writes(real, 2), matrix,
+            writes(real, 2), writes(real, 1), writes(real, 1))
+
+
+@compiled(_signature, **launch.OPTIONS)
+def _layer_norm(x, residual, weight, bias, eps, drop, key, threshold, scale, blocks, total_written, total, out, mean,
+                rstd):
     """`total_written` and `total` are the same memory, or without a residual nothing and x."""
     rows, columns = x.shape
     n = x.dtype.type(columns)
@@ -66,7 +75,8 @@ def _layer_norm(x, residual, weight, bias, eps, drop, key, threshold, scale, blo
             for j in range(columns):
                 sum_ += total[i, j]
             centre = sum_ / n
-            squares = x.dtype.type(0)  # of the differences from the mean: the difference of two large sums would lose its digits
+            # of the differences from the mean: the difference of two large sums would lose its digits
+            squares = x.dtype.type(0)
             for j in range(columns):
                 squares += (total[i, j] - centre) * (total[i, j] - centre)
             r = x.dtype.type(1) / np.sqrt(squares / n + eps)
@@ -99,15 +109,21 @@ def _backward(g, g_total, total, weight, mean, rstd, p, key):
     threshold, scale = philox.split(p)
     _layer_norm_backward(
         total_rows, launch.rows(g, dtype), _absent(dtype) if g_total is None else launch.rows(g_total, dtype),
-        _constant(columns, 1, dtype) if weight is None else np.ascontiguousarray(weight), np.ascontiguousarray(mean).reshape(-1), np.ascontiguousarray(rstd).reshape(-1),
-        p > 0, np.uint64(key), threshold, scale, blocks, dtotal.reshape(-1, columns), dx.reshape(-1, columns), parts, dweight, dbias)
+        _constant(columns, 1, dtype) if weight is None else np.ascontiguousarray(weight),
+        np.ascontiguousarray(mean).reshape(-1), np.ascontiguousarray(rstd).reshape(-1), p > 0, int(key), threshold,
+        scale, blocks, dtotal.reshape(-1, columns), dx.reshape(-1, columns), parts, dweight, dbias)
     return dx, dtotal, None if weight is None else dweight, dbias
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 1, "C"), reads(real, 1, "C"), reads(real, 1, "C"),
-                        boolean, uint64, uint64, real, int64, writes(real, 2), writes(real, 2), writes(real, 3), writes(real, 1),
-                        writes(real, 1)), **launch.OPTIONS)
-def _layer_norm_backward(total, g, g_total, weight, mean, rstd, drop, key, threshold, scale, blocks, dtotal, dx, parts, dweight, dbias):
+def _signature_backward(real):
+    matrix, vector = reads(real, 2, "C"), reads(real, 1, "C")
+    return (matrix, matrix, matrix, vector, vector, vector, boolean, uint64, uint64, real, int64, writes(real, 2),
+            writes(real, 2), writes(real, 3), writes(real, 1), writes(real, 1))
+
+
+@compiled(_signature_backward, **launch.OPTIONS)
+def _layer_norm_backward(total, g, g_total, weight, mean, rstd, drop, key, threshold, scale, blocks, dtotal, dx, parts,
+                         dweight, dbias):
     rows, columns = total.shape
     zero, n = total.dtype.type(0), total.dtype.type(columns)
     threads = launch.share(total.size if drop else total.size // 2)

@@ -5,7 +5,8 @@ from ..dropout.reference import dropout
 
 
 def layer_norm(x, weight=None, bias=None, eps=1e-5):
-    """out = (x − mean) · rstd · weight + bias over the last axis of x (..., n), float32 or float64; weight and bias (n,) or None.
+    """out = (x − mean) · rstd · weight + bias over the last axis of x (..., n), float32 or float64; weight and bias
+    (n,) or None.
 
     Returns out, mean and rstd; the latter two have one element per row, shape x.shape[:-1].
     """
@@ -32,7 +33,8 @@ def layer_norm_backward(g, x, weight, mean, rstd):
 
 
 def add_layer_norm(x, residual, weight=None, bias=None, eps=1e-5, p=0.0, key=0):
-    """layer_norm of total = residual + dropout(x, p, key), x and residual (..., n). Returns out, total, mean and rstd."""
+    """layer_norm of total = residual + dropout(x, p, key), x and residual (..., n). Returns out, total, mean and
+    rstd."""
     check("add_layer_norm", x, weight, bias, residual)
     total = residual + (dropout(x, p, key) if p > 0 else x)
     out, mean, rstd = layer_norm(total, weight, bias, eps)
@@ -52,14 +54,18 @@ def add_layer_norm_backward(g, g_total, total, weight, mean, rstd, p=0.0, key=0)
 
 
 def check(name, x, weight, bias, *alike):
-    """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix; `alike` must have the shape of x."""
+    """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix; `alike` must have the
+    shape of x."""
     if not x.shape or x.shape[-1] == 0:
-        raise ValueError(f"{name}: the input has shape {x.shape}; the last axis is normalised and needs at least one element")
+        raise ValueError(f"{name}: the input has shape {x.shape}; the last axis is normalised and needs at least one "
+                         "element")
     if x.dtype.char not in "fd":
         raise TypeError(f"{name}: the input is {x.dtype}, expected float32 or float64; use .astype(np.float32)")
     for what, vector in (("weight", weight), ("bias", bias)):
         if vector is not None and vector.shape != x.shape[-1:]:
-            raise ValueError(f"{name}: {what} has shape {vector.shape} but rows have {x.shape[-1]} elements; it must be ({x.shape[-1]},)")
+            raise ValueError(f"{name}: {what} has shape {vector.shape} but rows have {x.shape[-1]} elements; "
+                             f"it must be ({x.shape[-1]},)")
     for other in alike:
         if other is not None and other.shape != x.shape:
-            raise ValueError(f"{name}: inputs have shapes {x.shape} and {other.shape}, but are added or multiplied element by element")
+            raise ValueError(f"{name}: inputs have shapes {x.shape} and {other.shape}, but are added or multiplied "
+                             "element by element; they must be alike")

@@ -50,12 +50,14 @@ def _linear(x, weight, bias, activation, drop, threshold, scale, key, row_blocks
         row_block, column_block = block // column_blocks, block % column_blocks
         top, bottom = row_block * rows // row_blocks, (row_block + 1) * rows // row_blocks
         left, right = column_block * n_out // column_blocks, (column_block + 1) * n_out // column_blocks
-        gemm(False, True, bottom - top, right - left, n_in, one, x[top:], n_in, weight[left:], n_in, zero, out[top:, left:], n_out)
+        if bias.size > 0:  # BLAS adds to what is there, at no cost: it would have set it to 0
+            for i in range(top, bottom):
+                _copy(out[i, left:right], bias[left:right])
+        gemm(False, True, bottom - top, right - left, n_in, one, x[top:], n_in, weight[left:], n_in, one if bias.size > 0 else zero,
+             out[top:, left:], n_out)
         mask = np.empty(right - left + 8, x.dtype)
-        for i in range(top, bottom):
+        for i in range(top, bottom if activation > 0 else top):
             row = out[i, left:right]
-            if bias.size > 0:
-                _add(row, bias[left:right])
             if activation == _RELU:
                 _relu(row)
             elif activation == _GELU:
@@ -66,6 +68,12 @@ def _linear(x, weight, bias, activation, drop, threshold, scale, key, row_blocks
                 if activation == _GELU:
                     _multiply(slope[i, left:right], mask[offset:])
     launch.restore(threads)
+
+
+@register_jitable
+def _copy(row, other):
+    for j in range(row.size):
+        row[j] = other[j]
 
 
 @register_jitable

@@ -55,6 +55,8 @@ def check(x, weight, bias, activation, p):
         raise ValueError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one per output feature of weight {weight.shape}")
     if not x.dtype == weight.dtype == (weight if bias is None else bias).dtype:
         raise ValueError(f"linear: x is {x.dtype}, weight {weight.dtype}{'' if bias is None else f', bias {bias.dtype}'}; make them the same with .astype")
+    if x.dtype.char not in "fd":
+        raise ValueError(f"linear: x and weight are {x.dtype}, expected float32 or float64; use .astype(np.float32)")
     if not 0 <= p <= 1:
         raise ValueError(f"linear: p is {p}; expected a probability of dropping, from 0 to 1")
     if p > 0 and activation == "none":

@@ -6,6 +6,8 @@ is passed as the strided, read-only one that the function was compiled for.
 import functools
 import importlib
 import pathlib
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -51,18 +53,40 @@ def compiled(signature, **options):
 
 
 def missing(dtype):
-    """Titles of the kernels that training uses and that have not been compiled for `dtype` on this machine yet: {title: kernel}."""
+    """Titles of the kernels of training and translation that this machine has not compiled for `dtype` yet."""
+    return [title for title, kernel in _all().items() if dtype != "float32" or not _is_cached(kernel)]
+
+
+def compile_in_two(titles, dtype):
+    """Compile kernels, half of them in a second process, which leaves them in the disk cache; yields each title as its turn comes."""
+    kernels, mine, others = _all(), titles[::2], titles[1::2]
+    helper = subprocess.Popen([sys.executable, "-m", "minitx.kernels.runtime.compiled", dtype, *others]) if others else None
+    try:
+        for title in mine:
+            yield title
+            kernels[title].prepare(np.dtype(dtype))
+        for title in others:
+            yield title
+            if helper is not None:
+                helper.wait()  # what it could not write to the cache is compiled here
+            kernels[title].prepare(np.dtype(dtype))
+    finally:
+        if helper is not None:
+            helper.kill()
+            helper.wait()
+
+
+def _all():
+    """{title: kernel} of everything that a run may use."""
     for file in _FILES:
         importlib.import_module("minitx.kernels." + file)
-    real = str(_REAL[np.dtype(dtype)])
-    return {kernel.title: kernel for kernel in _kernels if hasattr(kernel.dispatcher, "stats") and not _is_cached(kernel, real)}
+    return {kernel.title: kernel for kernel in _kernels if hasattr(kernel.dispatcher, "stats")}
 
 
-def _is_cached(kernel, real):
+def _is_cached(kernel):
     """Whether the disk cache holds something for this function: a guess for the progress line; compiling itself looks closer."""
     folder = pathlib.Path(kernel.dispatcher.stats.cache_path)
-    name = kernel.__wrapped__.__name__
-    return any(folder.glob(f"*.{name}-*.nbi")) and real == "float32"
+    return any(folder.glob(f"*.{kernel.__wrapped__.__name__}-*.nbi"))
 
 
 def reads(real, ndim, layout="A"):
@@ -73,3 +97,11 @@ def reads(real, ndim, layout="A"):
 def writes(real, ndim):
     """The type of a C-contiguous array that is written."""
     return types.Array(real, ndim, "C")
+
+
+if __name__ == "__main__":
+    from minitx.kernels.runtime import compiled as _this, threads  # the module that the kernels register with, which is not __main__
+
+    threads.start()
+    for _title in sys.argv[2:]:
+        _this._all()[_title].prepare(np.dtype(sys.argv[1]))

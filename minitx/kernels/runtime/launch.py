@@ -1,4 +1,5 @@
-"""What the compiled kernels have in common: their options, how work is cut into blocks, and work too small to share between threads."""
+"""What the compiled kernels have in common: their options, how work is cut into blocks, and work too small to share
+between threads."""
 import numpy as np
 from numba import types
 from numba.extending import register_jitable
@@ -8,7 +9,8 @@ from . import threads
 threads.start()  # the symbols below exist from then on
 
 # The flags of fastmath leave out those that rule out NaN and infinity: a masked logit is −inf.
-OPTIONS = {"parallel": True, "nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract", "arcp", "nsz", "afn"}}
+OPTIONS = {"parallel": True, "nogil": True, "cache": True, "error_model": "numpy",
+           "fastmath": {"reassoc", "contract", "arcp", "nsz", "afn"}}
 
 _MOST_BLOCKS = 64
 _SMALL = 20_000
@@ -18,7 +20,8 @@ _set_num_threads = types.ExternalFunction("set_num_threads", types.void(types.in
 
 
 def blocks(rows, row_size, least=1 << 13):
-    """How many blocks `rows` rows of `row_size` elements are cut into: a number of the shape alone, so that sums over blocks keep their bits."""
+    """How many blocks `rows` rows of `row_size` elements are cut into: a number of the shape alone, so that sums over
+    blocks keep their bits."""
     return max(1, min(_MOST_BLOCKS, rows, rows * row_size // least))
 
 

@@ -48,6 +48,10 @@ def _dispatcher(package, name):
         with threads.lock:
             return implementation(*args, **kwargs)
 
+    def reference(*args, **kwargs):
+        return getattr(importlib.import_module(f"{package}.reference"), name)(*args, **kwargs)
+
+    call.reference = reference  # runs on Tensors too, for gradients of gradients
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{name} of `{package}.reference`, served by the file that fits the arrays' device."
     return call

@@ -3,7 +3,8 @@ import numpy as np
 
 
 def softmax(x):
-    """p = exp(x) / Σ exp(x) over the last axis of x (..., columns), float32 or float64; zeros where a whole row is −inf."""
+    """p = exp(x) / Σ exp(x) over the last axis of x (..., columns), float32 or float64; zeros where a whole row is
+    −inf."""
     check("softmax", x)
     if x.shape[-1] == 0:
         return x + 0
@@ -42,7 +43,7 @@ def check(name, x, g=None):
     if x.dtype.char not in "fd":
         raise TypeError(f"{name}: the input is {x.dtype}, expected float32 or float64; use .astype(np.float32)")
     if g is not None and g.shape != x.shape:
-        raise ValueError(f"{name}: g has shape {g.shape} but out has {x.shape}; both are those of the forward pass's output")
+        raise ValueError(f"{name}: g has shape {g.shape} but out has {x.shape}; both have that of the forward pass")
 
 
 def _finite_max(x):

@@ -1,0 +1,265 @@
+"""To see a graph: print it, draw it, time its operations, and find the one that made the first NaN.
+
+    print_graph(loss)                       # one line per operation, oldest first
+    draw(loss, "graph.svg")                 # or .dot, or .png
+    with profile():                         # time forward and backward, bytes kept, calls
+        loss(x).backward()
+    with detect_anomaly():                  # the line of the program and the ranges of the inputs where a NaN or infinity first appears
+        loss(x).backward()
+"""
+import linecache
+import os
+import sys
+import time
+import weakref
+
+import numpy as np
+
+from . import graph
+from .graph import Node, mode
+
+
+def print_graph(tensor, names=None):
+    """Print what `graph_text` gives."""
+    print(graph_text(tensor, names))
+
+
+def graph_text(tensor, names=None):
+    """The graph that made `tensor`, one line per leaf and operation, in the order of their creation: what it takes, gives, and keeps for backward.
+
+    `names`, a dict from names to Tensors (or what a module's `named_parameters()` gives), names the leaves.
+    """
+    rows = [(f"%{number} = {call}", value, f"keeps {_bytes(kept)}" if kept else "")
+            for number, (_, call, value, kept, _) in enumerate(_rows(tensor, names))]
+    width, middle = (max(len(row[i]) for row in rows) for i in (0, 1))
+    return "\n".join(f"{call:{width}}   {value:{middle}}   {kept}".rstrip() for call, value, kept in rows)
+
+
+def draw(tensor, path, names=None):
+    """Save a picture of the graph that made `tensor`: .svg and .dot are written directly, .png by matplotlib. `names` as for `graph_text`."""
+    from .. import diagrams
+
+    rows = _rows(tensor, names)
+    boxes = [(key.op.name, value, "operation") if isinstance(key, Node) else (call, value, "leaf") for key, call, value, _, _ in rows]
+    diagrams.save(path, boxes, [(parent, child) for child, row in enumerate(rows) for parent in row[4]])
+
+
+class _Monitor:
+    """Stands between the engine and its operations in this thread, for the length of a `with` block; monitors nest."""
+
+    inner = inside = None
+
+    def __enter__(self):
+        self.inner, mode.monitor = mode.monitor, self
+        return self
+
+    def __exit__(self, *_):
+        mode.monitor = self.inner
+
+    def forward(self, op, arrays, static):
+        def run():
+            return op.forward(*arrays, **static) if self.inner is None else self.inner.forward(op, arrays, static)
+
+        if self.inside == "forward" or self.inside == "backward" and not mode.recording:
+            return run()  # a part of another operation, or of its rule
+        return self._within("forward", self.watch_forward, op, arrays, run)
+
+    def recorded(self, node):
+        if self.inner is not None:
+            self.inner.recorded(node)
+
+    def backward(self, node, g, create_graph):
+        def run():
+            if self.inner is not None:
+                return self.inner.backward(node, g, create_graph)
+            return node.differentiable_gradients(g) if create_graph else node.gradients(g)
+
+        return self._within("backward", self.watch_backward, node, g, run)
+
+    def _within(self, inside, watch, *args):
+        before, self.inside = self.inside, inside
+        try:
+            return watch(*args)
+        finally:
+            self.inside = before
+
+
+class profile(_Monitor):
+    """A context manager that counts, for each operation, its calls, the time of its forward and its backward, and the bytes it keeps for backward.
+
+    Time spent in operations that another one calls (a checkpoint that computes again) is theirs. Arrays kept by several operations count once, for
+    the first of them; leaves do not count. The table is printed at the end of the block unless `show=False`; `table()` gives it as text.
+    """
+
+    def __init__(self, show=True):
+        self.show, self.rows, self.elsewhere, self.counted = show, {}, 0.0, weakref.WeakValueDictionary()
+
+    def __exit__(self, kind, *rest):
+        super().__exit__()
+        if self.show and kind is None:
+            print(self.table())
+
+    def watch_forward(self, op, arrays, run):
+        row = self._row(op)
+        row["calls"] += 1
+        return self._timed(row, "forward", run)
+
+    def recorded(self, node):
+        super().recorded(node)
+        self._row(node.op)["kept"] += _kept(node, self.counted)
+
+    def watch_backward(self, node, g, run):
+        return self._timed(self._row(node.op), "backward", run)
+
+    def table(self):
+        """One line per operation, the slowest first."""
+        rows = sorted(self.rows.items(), key=lambda item: -item[1]["forward"] - item[1]["backward"])
+        rows.append(("total", {column: sum(row[column] for _, row in rows) for column in ("calls", "forward", "backward", "kept")}))
+        lines = [f"{'operation':20} {'calls':>7} {'forward ms':>11} {'backward ms':>12} {'kept':>10}"]
+        return "\n".join(lines + [f"{name:20} {row['calls']:7d} {row['forward'] * 1e3:11.3f} {row['backward'] * 1e3:12.3f} {_bytes(row['kept']):>10}"
+                                  for name, row in rows])
+
+    def _row(self, op):
+        return self.rows.setdefault(op.name, {"calls": 0, "forward": 0.0, "backward": 0.0, "kept": 0})
+
+    def _timed(self, row, column, run):
+        outer, self.elsewhere, start = self.elsewhere, 0.0, time.perf_counter()
+        try:
+            return run()
+        finally:
+            spent = time.perf_counter() - start
+            row[column] += spent - self.elsewhere
+            self.elsewhere = outer + spent
+
+
+class AnomalyError(FloatingPointError):
+    """The first NaN or infinity: which operation, where in the program, and what it was given."""
+
+
+class detect_anomaly(_Monitor):
+    """A context manager under which the operation that makes the first NaN or infinity, forward or backward, raises an `AnomalyError`.
+
+    An infinity that came in with the inputs (a mask of −inf) may go on; a NaN may not. Every result is searched, so this is for debugging.
+    """
+
+    node = None  # whose backward is running
+
+    def watch_forward(self, op, arrays, run):
+        result = run()
+        names = op.tensors if not op.variadic else [f"{op.tensors[0]}[{i}]" for i in range(len(arrays))]
+        during = "" if self.node is None else f", in the backward of {self.node.op.name}"
+        _demand_finite(f"{op.name}{during}: its output", result[0] if op.residuals else result, dict(zip(names, arrays)), self._line)
+        return result
+
+    def recorded(self, node):
+        super().recorded(node)
+        node.where = _where()
+
+    def watch_backward(self, node, g, run):
+        given = {"g": g, **dict(zip(node.op.tensors, node.inputs or ()))}
+        given.update({name: node.saved[slot] for name, slot in node.op.slots.items() if name != "g"})
+        outer, self.node = self.node, node
+        results = run()
+        for i, gradient in enumerate(results):
+            if node.parents[i] is not None:
+                name = node.op.tensors[0 if node.op.variadic else i]
+                _demand_finite(f"{node.op.name}, backward: the gradient of {name}", gradient, given, self._line)
+        self.node = outer
+        return results
+
+    def _line(self):
+        return _where() if self.node is None else self.node.where or "a line before detect_anomaly()"
+
+
+def _demand_finite(what, result, given, where):
+    """Raise if `result` has a NaN, or an infinity that nothing in `given` (values by name) had."""
+    array, given = _floats(result), {name: _floats(value) for name, value in given.items() if _floats(value) is not None}
+    if array is None or np.isfinite(array).all() or not np.isnan(array).any() and any(np.isinf(x).any() for x in given.values()):
+        return
+    lines = [f"{what} is not finite: {_range(array)}", f"  called at {where()}", *(f"  {name}: {_range(x)}" for name, x in given.items())]
+    raise AnomalyError("\n".join(lines))
+
+
+def _floats(x):
+    """x as a floating-point array; None if it is something else."""
+    array = x if isinstance(x, np.ndarray) else np.asarray(x) if isinstance(x, (float, np.floating)) else getattr(x, "data", None)
+    return array if getattr(getattr(array, "dtype", None), "kind", "") == "f" else None
+
+
+def _range(array):
+    finite = array[np.isfinite(array)]
+    bounds = f"from {finite.min():.6g} to {finite.max():.6g}" if finite.size else "no finite element"
+    return f"{array.dtype} {array.shape}, {bounds}" + "".join(
+        f", {n} {what}" for n, what in ((np.isnan(array).sum(), "NaN"), (np.isinf(array).sum(), "infinite")) if n)
+
+
+def _rows(tensor, names):
+    """For each leaf and node, oldest first: itself, its call, its value's dtype and shape, the bytes it keeps, and the numbers of its parents."""
+    names = {id(leaf): name for name, leaf in dict(names or {}).items()}
+    rows, number, counted = [], {}, {}
+
+    def place(key, call, parents=(), kept=0):
+        number[key] = len(rows)
+        rows.append((key, call, f"{key.dtype} {tuple(key.shape)}", kept, [number[parent] for parent in parents]))
+
+    for node in reversed(graph._reachable([tensor], 0)) if tensor.node else []:
+        parents = [parent for parent in node.parents if parent is not None]
+        for leaf in parents:
+            if leaf not in number:
+                place(leaf, names.get(id(leaf), "leaf"))
+        arguments = ["constant" if parent is None else f"%{number[parent]}" for parent in node.parents]
+        static = [f"{name}={_short(value)}" for name, value in node.static.items() if name != "needs" and value is not node.op.defaults.get(name)]
+        place(node, f"{node.op.name}({', '.join(arguments + static)})", parents, _kept(node, counted))
+    if tensor.node is None:
+        place(tensor, names.get(id(tensor), "leaf"))
+    return rows
+
+
+def _kept(node, counted):
+    """Bytes that `node` keeps and that neither a leaf nor a node in `counted` held before."""
+    for parent in node.parents:
+        if parent is not None and not isinstance(parent, Node):
+            counted[id(_owner(parent.data))] = _owner(parent.data)
+    total, waiting = 0, [node.saved, node.inputs]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, tuple):
+            waiting += value
+        elif isinstance(value, np.ndarray) and counted.get(id(_owner(value))) is not _owner(value):
+            counted[id(_owner(value))] = _owner(value)
+            total += _owner(value).nbytes
+    return total
+
+
+def _owner(array):
+    """The array whose memory a view looks into."""
+    while isinstance(getattr(array, "base", None), np.ndarray):
+        array = array.base
+    return array
+
+
+def _where():
+    """The line of the program that called the operation; with the line of minitx in between, if a layer of it did."""
+    engine = os.path.dirname(os.path.abspath(__file__)) + os.sep
+    package, lines, frame = os.path.dirname(engine[:-1]) + os.sep, [], sys._getframe(1)
+    while frame is not None:
+        name = frame.f_code.co_filename
+        if not name.startswith(package) or not lines and not name.startswith(engine):
+            lines.append(f"{name}:{frame.f_lineno} in {frame.f_code.co_name}: {linecache.getline(name, frame.f_lineno).strip()}")
+            if not name.startswith(package):
+                break
+        frame = frame.f_back
+    return "\n  from ".join(lines)
+
+
+def _short(value):
+    text = f"array{value.shape}" if isinstance(value, np.ndarray) else getattr(value, "__name__", None) or repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _bytes(n):
+    for unit in ("B", "KB", "MB"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} GB"

@@ -1,0 +1,153 @@
+"""The linear layer: cpu against reference, dropout in its epilogue, gradients against differences."""
+import numpy as np
+import pytest
+
+from minitx.kernels.dropout.reference import dropout
+from minitx.kernels.linear import cpu, reference
+
+from .checks import DTYPES, assert_close, assert_same_bits, awkward, differences, normal
+
+ACTIVATIONS = pytest.mark.parametrize("activation", reference.ACTIVATIONS)
+SHAPES = [  # of x, and the number of outputs: one block, odd sizes, several blocks of rows, of columns, and of a large weight's gradient
+    ((3, 4), 5), ((1, 1), 1), ((7,), 3), ((2, 3, 17), 33), ((0, 4), 5), ((700, 24), 40), ((1100, 31), 7), ((40, 64), 1025), ((64, 520), 1030)]
+UNITS = 16  # a dot product of n terms is good to about √n epsilons, here relative to the largest result; GELU's Φ in float32 to 2
+
+
+def parameters(x_shape, n_out, dtype):
+    weight = (normal(n_out, x_shape[-1]) / x_shape[-1] ** 0.5).astype(dtype)
+    return normal(*x_shape, dtype=dtype), weight, normal(n_out, dtype=dtype), normal(*x_shape[:-1], n_out, seed=1, dtype=dtype)
+
+
+def exact(*arrays):
+    return [array.astype(np.float64) for array in arrays]
+
+
+@DTYPES
+@ACTIVATIONS
+@pytest.mark.parametrize("x_shape, n_out", SHAPES)
+def test_agrees_with_the_reference(x_shape, n_out, activation, dtype):
+    x, weight, bias, g = parameters(x_shape, n_out, dtype)
+    expected, _ = reference.linear(*exact(x, weight, bias), activation)
+    out, saved = cpu.linear(x, weight, bias, activation)
+    assert out.dtype == dtype
+    assert_close(out, expected, UNITS)
+    expected = reference.linear_backward(*exact(g, x, weight), None if saved is None else saved.astype(np.float64), activation)
+    for actual, right in zip(cpu.linear_backward(g, x, weight, saved, activation), expected, strict=True):
+        assert actual.dtype == dtype
+        assert_close(actual, right, UNITS)
+
+
+@DTYPES
+def test_what_gelu_keeps_is_its_slope(dtype):
+    x, weight, bias, _ = parameters((50, 24), 40, dtype)
+    assert_close(cpu.linear(x * 3, weight, bias, "gelu")[1], reference.linear(*exact(x * 3, weight, bias), "gelu")[1], UNITS)
+
+
+@DTYPES
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("p", [0.25, 1.0])
+def test_dropout_drops_what_dropout_drops(activation, p, dtype):
+    x, weight, bias, g = parameters((300, 5), 261, dtype)
+    out, saved = cpu.linear(x, weight, bias, activation, p, key=11)
+    plain, _ = cpu.linear(x, weight, bias, activation)
+    assert_close(out, dropout(plain, p, 11), 1)
+    expected, kept = reference.linear(*exact(x, weight, bias), activation, p, 11)
+    expected = reference.linear_backward(*exact(g, x, weight), kept, activation, p)
+    for actual, right in zip(cpu.linear_backward(g, x, weight, saved, activation, p), expected, strict=True):
+        assert_close(actual, right, UNITS)
+
+
+@DTYPES
+def test_relu_of_few_rows_and_wide_output_is_cut_into_columns(dtype):
+    x, weight, bias, _ = parameters((3, 8), 3000, dtype)
+    out, _ = cpu.linear(x, weight, bias, "relu", 0.5, key=3)
+    assert_close(out, reference.linear(*exact(x, weight, bias), "relu", 0.5, 3)[0], UNITS)
+
+
+@ACTIVATIONS
+def test_only_what_is_needed_is_computed(activation):
+    x, weight, bias, g = parameters((20, 6), 9, np.float64)
+    _, saved = cpu.linear(x, weight, bias, activation)
+    everything = cpu.linear_backward(g, x, weight, saved, activation)
+    for number in range(8):
+        needs = tuple(bool(number >> i & 1) for i in range(3))
+        for file in (cpu, reference):
+            gradients = file.linear_backward(g, x, weight, saved, activation, needs=needs)
+            for need, gradient, right in zip(needs, gradients, everything, strict=True):
+                assert (gradient is not None) == need
+                if need:
+                    assert_close(gradient, right, UNITS)
+
+
+@ACTIVATIONS
+def test_layout_does_not_matter(activation):
+    x, weight, bias, g = parameters((3, 50, 24), 40, np.float32)
+    out, saved = cpu.linear(x, weight, bias, activation)
+    np.testing.assert_array_equal(cpu.linear(awkward(x), awkward(weight), awkward(bias), activation)[0], out)
+    gradients = cpu.linear_backward(g, x, weight, saved, activation)
+    again = cpu.linear_backward(awkward(g), awkward(x), awkward(weight), None if saved is None else awkward(saved), activation)
+    for left, right in zip(gradients, again, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@DTYPES
+@ACTIVATIONS
+def test_nan_and_infinity_stay_visible(activation, dtype):
+    x, weight, bias, _ = parameters((40, 24), 40, dtype)
+    x[3, 5] = np.nan
+    out, _ = cpu.linear(x, np.abs(weight), bias, activation)
+    assert np.isnan(out[3]).all() and np.isfinite(np.delete(out, 3, axis=0)).all()
+    x[3, 5] = np.inf
+    assert (cpu.linear(x, np.abs(weight), bias, activation)[0][3] == np.inf).all()
+
+
+@DTYPES
+def test_gelu_far_from_zero(dtype):
+    pre = np.array([[-100.0], [-20.0], [-5.0], [-0.0], [5.0], [20.0], [100.0]], dtype)
+    out, slope = cpu.linear(pre, np.ones((1, 1), dtype), None, "gelu")
+    np.testing.assert_allclose(out, reference.linear(pre.astype(np.float64), np.ones((1, 1)), None, "gelu")[0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(slope[[0, 1, 5, 6], 0], [0, 0, 1, 1], atol=1e-6)
+
+
+@ACTIVATIONS
+@pytest.mark.parametrize("p", [0.0, 0.3])
+def test_reference_backward_is_the_derivative(activation, p):
+    if activation == "none":
+        p = 0.0
+    x, weight, bias, g = parameters((2, 3, 4), 5, np.float64)
+    _, saved = reference.linear(x, weight, bias, activation, p, 5)
+    gradients = reference.linear_backward(g, x, weight, saved, activation, p)
+    for position, gradient in enumerate(gradients):
+        def loss(changed):
+            arguments = [x, weight, bias]
+            arguments[position] = changed
+            return np.sum(g * reference.linear(*arguments, activation, p, 5)[0])
+        np.testing.assert_allclose(gradient, differences(loss, (x, weight, bias)[position]), atol=1e-8)
+
+
+@pytest.mark.parametrize("x_shape, n_out", [((1000, 33), 65), ((300, 520), 1030), ((5, 16), 2000)])
+def test_same_bits_on_any_number_of_threads(x_shape, n_out):
+    x, weight, bias, g = parameters(x_shape, n_out, np.float32)
+
+    def everything():
+        out, slope = cpu.linear(x, weight, bias, "gelu", 0.2, 9)
+        return out, slope, *cpu.linear_backward(g, x, weight, slope, "gelu", 0.2)
+
+    assert_same_bits(everything)
+
+
+def test_wrong_inputs_are_named():
+    x, weight, bias = np.zeros((2, 3), np.float32), np.zeros((5, 3), np.float32), np.zeros(5, np.float32)
+    for arguments, message in [
+        ((x, weight.T, None), r"takes 5 features.*transposed"),
+        ((x, weight[0], None), r"weight has shape \(3,\)"),
+        ((x, weight, bias[:4]), r"bias has shape \(4,\); expected \(5,\)"),
+        ((x.astype(np.float64), weight, bias), r"x is float64, weight float32.*astype"),
+        ((x.astype(np.int64), weight.astype(np.int64), None), r"float32 or float64"),
+        ((x, weight, bias, "tanh"), r"'tanh' is not one of none, relu, gelu"),
+        ((x, weight, bias, "relu", 1.5), r"p is 1.5"),
+        ((x, weight, bias, "none", 0.5), r"with an activation only"),
+    ]:
+        for file in (cpu, reference):
+            with pytest.raises(ValueError, match=message):
+                file.linear(*arguments)

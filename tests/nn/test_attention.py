@@ -1,0 +1,176 @@
+"""Multi-head attention and its cache: who sees whom, and that one word at a time is the same as all at once."""
+import numpy as np
+import pytest
+
+from minitx import no_grad, random, tensor
+from minitx.nn import DecoderLayer, EncoderLayer, KeyValueCache, MultiHeadAttention
+
+GENERATOR = np.random.default_rng(0)
+X, MEMORY = GENERATOR.normal(size=(3, 5, 8)), GENERATOR.normal(size=(3, 7, 8))
+LENGTHS = np.array([7, 2, 4])
+
+
+def attention(**options):
+    return MultiHeadAttention(8, 2, generator=np.random.default_rng(1), **options).to("float64")
+
+
+def by_hand(module, x, memory, lengths, causal):
+    """The formula with loops over rows and heads."""
+    weight, bias, d = module.in_proj_weight.data, module.in_proj_bias.data, module.d_model // module.n_heads
+    q, k, v = (source @ weight[i * 8:(i + 1) * 8].T + bias[i * 8:(i + 1) * 8] for i, source in enumerate((x, memory, memory)))
+    out, maps = np.zeros_like(x), np.zeros((len(x), module.n_heads, x.shape[1], memory.shape[1]))
+    for row in range(len(x)):
+        for head in range(module.n_heads):
+            columns = slice(head * d, (head + 1) * d)
+            for i in range(x.shape[1]):
+                last = min(lengths[row], i + 1 if causal else memory.shape[1])
+                scores = np.exp(k[row, :last, columns] @ q[row, i, columns] / np.sqrt(d))
+                maps[row, head, i, :last] = scores / scores.sum()
+                out[row, i, columns] = maps[row, head, i, :last] @ v[row, :last, columns]
+    return out @ module.out_proj.weight.data.T + module.out_proj.bias.data, maps
+
+
+@pytest.mark.parametrize("memory, causal", [(None, False), (None, True), (MEMORY, False)], ids=["self", "causal", "cross"])
+def test_attention_is_the_formula_head_by_head(memory, causal):
+    module = attention()
+    module.in_proj_bias.data[...] = GENERATOR.normal(size=24)
+    lengths = np.array([5, 2, 4]) if memory is None else LENGTHS
+    out, maps = by_hand(module, X, X if memory is None else memory, lengths, causal)
+    np.testing.assert_allclose(module(X, memory, causal=causal, lengths=lengths).data, out, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(module.weights(X, memory, causal=causal, lengths=lengths), maps, rtol=1e-12, atol=1e-14)
+
+
+def test_parameters_are_named_and_shaped_as_in_pytorch():
+    shapes = {name: array.shape for name, array in attention().state_dict().items()}
+    assert shapes == {"in_proj_weight": (24, 8), "in_proj_bias": (24,), "out_proj.weight": (8, 8), "out_proj.bias": (8,)}
+    assert list(attention(bias=False).state_dict()) == ["in_proj_weight", "out_proj.weight"]
+
+
+def test_attention_without_biases_works_on_memory_too():
+    module = attention(bias=False)
+    assert module(X).shape == module(X, MEMORY, lengths=LENGTHS).shape == X.shape
+
+
+def test_padding_is_never_looked_at():
+    changed = MEMORY.copy()
+    for row, length in enumerate(LENGTHS):
+        changed[row, length:] = 1e6
+    module = attention()
+    assert np.array_equal(module(X, MEMORY, lengths=LENGTHS).data, module(X, changed, lengths=LENGTHS).data)
+
+
+def test_a_causal_query_does_not_see_what_comes_later():
+    changed = X.copy()
+    changed[:, 3:] = 9
+    module = attention()
+    one, other = module(X, causal=True).data, module(changed, causal=True).data
+    assert np.array_equal(one[:, :3], other[:, :3]) and not np.array_equal(one, other)
+
+
+def test_the_weights_are_dropped_in_training_only():
+    module = attention(dropout=0.5)
+    random.seed(0)
+    assert not np.array_equal(module(X).data, module(X).data)
+    module.eval()
+    assert np.array_equal(module(X).data, module(X).data)
+
+
+def test_heads_that_do_not_divide_the_features_are_refused():
+    with pytest.raises(ValueError, match="3 heads do not divide d_model = 8"):
+        MultiHeadAttention(8, 3)
+
+
+# The cache
+
+def test_one_position_at_a_time_is_the_same_as_all_at_once():
+    module, cache = attention(), KeyValueCache(5)
+    with no_grad():
+        whole = module(X, causal=True).data
+        steps = [module(X[:, i:i + 1], causal=True, cache=cache).data for i in range(5)]
+    np.testing.assert_allclose(np.concatenate(steps, axis=1), whole, rtol=1e-12, atol=1e-14)
+
+
+def test_several_positions_at_a_time_are_the_same_too():
+    module, cache = attention(), KeyValueCache(5)
+    with no_grad():
+        whole = module(X, causal=True).data
+        steps = [module(X[:, start:stop], causal=True, cache=cache).data for start, stop in ((0, 2), (2, 5))]
+    np.testing.assert_allclose(np.concatenate(steps, axis=1), whole, rtol=1e-12, atol=1e-14)
+
+
+def test_the_memory_is_projected_once():
+    module, cache = attention(), KeyValueCache(0)
+    with no_grad():
+        first = module(X, MEMORY, lengths=LENGTHS, cache=cache).data
+        again = module(X, np.full_like(MEMORY, np.nan), lengths=LENGTHS, cache=cache).data
+    assert np.array_equal(first, again)
+    np.testing.assert_allclose(first, module(X, MEMORY, lengths=LENGTHS).data, rtol=1e-12, atol=1e-14)
+
+
+def test_selected_rows_go_on_in_their_new_order():
+    module, cache, rows = attention(), KeyValueCache(5), np.array([2, 0, 0, 1])
+    with no_grad():
+        module(X[:, :2], causal=True, cache=cache)
+        cache.select(rows)
+        out = module(X[rows, 2:3], causal=True, cache=cache).data
+        whole = module(X, causal=True).data
+    np.testing.assert_allclose(out, whole[rows, 2:3], rtol=1e-12, atol=1e-14)
+
+
+def test_an_empty_cache_may_be_reordered():
+    KeyValueCache(5).select(np.array([1, 0]))
+
+
+def test_a_full_cache_says_how_much_was_reserved():
+    module, cache = attention(), KeyValueCache(2)
+    with pytest.raises(ValueError, match="3 positions do not fit into the 2 that were reserved"):
+        for i in range(3):
+            module(X[:, i:i + 1], causal=True, cache=cache)
+
+
+# Encoder and decoder layers
+
+SELF = ["in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"]
+FEED_FORWARD = ["linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias"]
+
+
+def norms(count):
+    return [f"norm{i}.{name}" for i in range(1, count + 1) for name in ("weight", "bias")]
+
+
+def test_layers_name_their_parameters_as_pytorch_does():
+    encoder, decoder = EncoderLayer(8, 2, 16), DecoderLayer(8, 2, 16)
+    assert list(encoder.state_dict()) == [f"self_attn.{name}" for name in SELF] + FEED_FORWARD + norms(2)
+    assert list(decoder.state_dict()) == [f"{kind}.{name}" for kind in ("self_attn", "multihead_attn") for name in SELF] + FEED_FORWARD + norms(3)
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_dropout_acts_on_every_sublayer_in_training_only(norm):
+    layer = EncoderLayer(8, 2, 16, dropout=0.5, norm=norm).to("float64")
+    random.seed(0)
+    assert not np.array_equal(layer(X, None).data, layer(X, None).data)
+    layer.eval()
+    out = layer(X, None).data
+    assert np.array_equal(out, layer(X, None).data)
+    layer.train().dropout.p = 0.0
+    assert np.array_equal(layer(X, None).data, out)
+
+
+def test_what_is_dropped_are_the_sublayers_never_the_residual_path():
+    pre, post = (DecoderLayer(8, 2, 16, dropout=1.0, norm=norm).to("float64") for norm in ("pre", "post"))
+    assert np.array_equal(pre(tensor(X), tensor(MEMORY), LENGTHS).data, X)
+    expected = post.norm3(post.norm2(post.norm1(X)))
+    np.testing.assert_allclose(post(tensor(X), tensor(MEMORY), LENGTHS).data, expected.data, rtol=1e-12, atol=1e-14)
+
+
+def test_post_norm_ends_with_a_norm_and_pre_norm_with_a_sum():
+    post, pre = (EncoderLayer(8, 2, 16, dropout=0, norm=norm).to("float64")(X, None).data for norm in ("post", "pre"))
+    np.testing.assert_allclose(post.mean(-1), 0, atol=1e-14)
+    assert abs(pre.mean(-1)).max() > 0.01
+
+
+def test_an_unknown_norm_or_activation_is_refused():
+    with pytest.raises(ValueError, match="norm: 'middle' is not one of pre, post"):
+        EncoderLayer(8, 2, 16, norm="middle")
+    with pytest.raises(ValueError, match="'swish' is not one of none, relu, gelu"):
+        EncoderLayer(8, 2, 16, activation="swish").to("float64")(X, None)

@@ -1,0 +1,92 @@
+"""The examples: each runs in its short form, says what it has measured, and leaves its picture."""
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PNG = b"\x89PNG\r\n\x1a\n"
+DRAWING = {  # what stands before the folder for the picture on the command line
+    "train_by_hand": ["--quick", "--out"],
+    "positional_encodings": ["--quick", "--out"],
+    "what_a_mask_hides": ["--quick", "--out"],
+    "cross_attention": ["--quick", "--out"],
+    "add_an_operation": [],
+}
+EXAMPLES = [*DRAWING, "add_a_language"]
+
+
+@pytest.fixture(scope="module", params=EXAMPLES)
+def ran(request, tmp_path_factory):
+    """(name, what it printed, the folder for its picture): each example runs once, as a reader would run it."""
+    name, work = request.param, tmp_path_factory.mktemp(request.param)
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
+    if name in DRAWING:
+        command += [*DRAWING[name], str(work / "pictures")]
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(command, cwd=work, capture_output=True, encoding="utf-8", timeout=600,
+                          env=os.environ | {"PYTHONPATH": path, "PYTHONUTF8": "1"})
+    assert done.returncode == 0, done.stderr
+    return name, done.stdout, work / "pictures"
+
+
+def test_each_example_leaves_its_picture_and_nothing_else(ran):
+    name, printed, folder = ran
+    pictures = [f"{name}.png"] if name in DRAWING else []
+    assert sorted(path.name for path in folder.parent.rglob("*.*")) == pictures
+    for picture in pictures:
+        assert (folder / picture).read_bytes().startswith(PNG)
+        assert picture in printed
+
+
+def test_each_example_says_what_it_measured(ran):
+    name, printed, _ = ran
+    globals()[name](printed)
+
+
+def test_no_example_is_forgotten_here():
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(EXAMPLES)
+
+
+# What each must have printed
+
+
+def train_by_hand(printed):
+    assert re.search(r"<bos> +el .*\n +el +jueves ", printed)  # the decoder reads the target one word late
+    (validation,) = re.findall(r"valid_loss ([\d.]+)", printed)
+    assert float(validation) < 6  # twenty steps better than log(566), where all words are equally likely
+    assert len(re.findall(r"^    \(right: ", printed, re.M)) == 4
+
+
+def positional_encodings(printed):
+    claims = re.findall(r"([\d.]+): measured ([\d.]+) to ([\d.]+) in", printed)
+    assert len(claims) == 4
+    for claimed, least, most in claims:
+        assert float(least) == float(most) == pytest.approx(float(claimed), rel=1e-5)
+    errors = re.findall(r"(?:difference|error|angles to) ([\d.]+e-\d+|0.0e\+00)", printed)
+    assert len(errors) == 4 and all(float(error) < 1e-12 for error in errors)
+
+
+def what_a_mask_hides(printed):
+    rows = re.findall(r"(\d+) +(\d+) of \d+$", printed, re.M)
+    assert len(rows) == 5 and all(expected == measured for expected, measured in rows)
+    assert "at position 5 says something else at [5 6 7]" in printed
+
+
+def cross_attention(printed):
+    assert printed.count("not in the training data") == 3
+    assert "마녀는        manyeoneun" in printed
+    assert re.findall(r"of (\d+) words, look at what they stand for", printed) == ["9", "11", "5"]
+    assert re.findall(r"(\d+) by meaning", printed) == ["8", "15", "0"]
+
+
+def add_an_operation(printed):
+    assert len(re.findall(r"(first order|broadcast|second order): +True", printed)) == 3
+    assert "expected" in printed and "the VJP rule asks for 'X'" in printed
+
+
+def add_a_language(printed):
+    assert "accusative" in printed and "A corpus from Korean: 2000 pairs" in printed

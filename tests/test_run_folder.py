@@ -1,0 +1,120 @@
+"""The files of a run: what is written comes back, and what does not fit is said."""
+import numpy as np
+import pytest
+
+from minitx.data.tokenizers import TokenizerPair
+from minitx.errors import UserError
+from minitx.run_folder import RunFolder, build_model, load_weights, read_safetensors, save_safetensors
+from minitx.settings import Settings
+
+SETTINGS = Settings(d_model=8, n_heads=2, n_layers=1, d_ff=16, max_length=20, seed=3)
+PAIRS = [("a b c", "x y"), ("b", "z")]
+
+
+def new_run(path, settings=SETTINGS, **facts):
+    folder = RunFolder(path)
+    folder.create(settings, **facts)
+    return folder
+
+
+def test_settings_and_facts_come_back(tmp_path):
+    folder = RunFolder(tmp_path / "deep" / "run")
+    assert not folder.exists()
+    folder.create(SETTINGS, hashes={"src": "12"}, minitx="0.1")
+    assert folder.exists() and folder.settings() == SETTINGS
+    assert folder.facts()["hashes"] == {"src": "12"} and folder.facts()["minitx"] == "0.1"
+
+
+def test_a_run_exists_once_its_settings_are_written(tmp_path, monkeypatch):
+    """Whoever sees the folder of checkpoints, which is made last, can resume the run."""
+    folder, seen = RunFolder(tmp_path / "run"), []
+    monkeypatch.setattr("minitx.run_folder.write_atomically", lambda *_: seen.append(folder.last.parent.exists()))
+    folder.create(SETTINGS)
+    assert seen == [False] and folder.last.parent.is_dir()
+
+
+def test_a_new_run_removes_what_an_earlier_one_left(tmp_path):
+    folder = new_run(tmp_path)
+    for path in (folder.model, folder.last, folder.metrics, folder.tokenizer, folder.validation, tmp_path / "loss.png", tmp_path / "notes.txt"):
+        path.write_text("old", encoding="utf-8")
+    folder.create(SETTINGS.replace(seed=4))
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "last", "notes.txt"}
+    assert not list(folder.last.parent.iterdir()) and folder.settings().seed == 4
+
+
+def test_the_model_comes_back_with_its_weights_in_eval_mode(tmp_path):
+    folder, tokenizers = new_run(tmp_path), TokenizerPair.train("words", PAIRS)
+    tokenizers.save(folder.tokenizer)
+    model = build_model(SETTINGS, len(tokenizers.source), len(tokenizers.target))
+    for parameter in model.parameters():
+        parameter.data += 1
+    save_safetensors(folder.model, model.state_dict())
+    loaded = folder.load_model()
+    assert not loaded.training
+    assert all(np.array_equal(array, loaded.state_dict()[name]) for name, array in model.state_dict().items())
+    assert folder.tokenizers().source.encode("c b a") == tokenizers.source.encode("c b a")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_settings_decide_the_model(dtype):
+    settings = SETTINGS.replace(dtype=dtype, norm="post", activation="gelu", positions="learned", tie_embeddings="none", n_layers=2, dropout=0.25)
+    model = build_model(settings, 7, 9)
+    assert {array.dtype.name for array in model.state_dict().values()} == {dtype}
+    assert len(model.encoder) == len(model.decoder) == 2 and model.encoder_norm is None
+    assert model.encoder[0].linear1.activation == "gelu" and model.dropout.p == 0.25 and not model.encoder[0].norm_first
+    assert model.source_positions.weight.shape == (20, 8) and model.output.weight.shape == (9, 8)
+    again, other = (build_model(settings.replace(seed=seed), 7, 9) for seed in (3, 4))
+    assert np.array_equal(again.output.weight.data, model.output.weight.data)
+    assert not np.array_equal(other.output.weight.data, model.output.weight.data)
+
+
+def test_arrays_and_text_come_back_from_safetensors(tmp_path):
+    arrays = {"matrix": np.arange(6, dtype=np.float32).reshape(2, 3).T, "empty": np.zeros((0, 3)), "number": np.array(2.5), "ids": np.array([1, 2], np.int32)}
+    save_safetensors(tmp_path / "f", arrays, {"about": "ünï"})
+    found, about = read_safetensors(tmp_path / "f")
+    assert about == {"about": "ünï"}
+    assert all(np.array_equal(array, found[name]) and array.dtype == found[name].dtype for name, array in arrays.items())
+
+
+def test_equal_arrays_make_equal_files(tmp_path):
+    for name in "ab":
+        save_safetensors(tmp_path / name, {"x": np.ones(3), "y": np.zeros(2)}, {"about": "text"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x08\0\0\0\0\0\0\0{      }"[:12], b"\xff" * 100])
+def test_a_file_that_is_no_safetensors_is_said_to_be_damaged(tmp_path, content):
+    (tmp_path / "f").write_bytes(content)
+    with pytest.raises(UserError, match="is damaged or not a safetensors file"):
+        read_safetensors(tmp_path / "f")
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.99])
+def test_a_truncated_file_is_said_to_be_damaged(tmp_path, keep):
+    save_safetensors(tmp_path / "f", {"x": np.ones(1000)})
+    data = (tmp_path / "f").read_bytes()
+    (tmp_path / "f").write_bytes(data[:int(keep * len(data))])
+    with pytest.raises(UserError, match="is damaged"):
+        read_safetensors(tmp_path / "f")
+
+
+def test_a_missing_file_says_why_it_may_be(tmp_path):
+    for path in (tmp_path / "f", tmp_path):
+        with pytest.raises(UserError, match="does not exist: the run was stopped before its first save, or not copied whole"):
+            read_safetensors(path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    save_safetensors(tmp_path / "f", build_model(SETTINGS, 7, 9).state_dict())
+    for settings, vocabulary in ((SETTINGS, 8), (SETTINGS.replace(n_layers=2), 7), (SETTINGS.replace(d_ff=8), 7)):
+        with pytest.raises(UserError, match="f does not fit the settings beside it"):
+            load_weights(build_model(settings, vocabulary, 9), tmp_path / "f")
+
+
+@pytest.mark.parametrize("version", ["2", '"1"', "null"])
+def test_a_run_of_another_version_is_refused(tmp_path, version):
+    folder = new_run(tmp_path)
+    folder.config.write_text(folder.config.read_text(encoding="utf-8").replace('"format": 1', f'"format": {version}'), encoding="utf-8")
+    for read in (folder.settings, folder.facts, folder.load_model):
+        with pytest.raises(UserError, match="this minitx reads format 1"):
+            read()

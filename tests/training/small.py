@@ -1,0 +1,63 @@
+"""Runs of a second: a task that a tiny model learns, written as the user's own text."""
+import json
+import random
+
+from minitx.console import Silent
+from minitx.run_folder import RunFolder
+from minitx.settings import Settings
+
+WORDS = "ant bee cat dog eel fox gnu hen".split()
+
+
+class Stopped(Exception):
+    """Stands for a kill: nothing below may save anything on its way out."""
+
+
+class At(Silent):
+    """A console that calls `action` when update number `step` is done, and collects what it is told."""
+
+    def __init__(self, step=None, action=None):
+        self.when, self.action, self.notes, self.steps, self.scores = step, action, [], [], []
+
+    def note(self, text):
+        self.notes.append(text)
+
+    def step(self, step, loss, tokens_per_second, learning_rate, eta):
+        self.steps.append((step, loss, learning_rate))
+        if step == self.when:
+            self.action()
+
+    def finished(self, run, splits, *rest):
+        self.scores.append(splits)
+
+
+def kill():
+    """For `At`: end the run as a kill does, as far as its files can tell."""
+    raise Stopped
+
+
+def write_text(folder, n=120, reverse=True):
+    """Files of n sentences and their translations, word by word in upper case and in reverse order; returns the settings that name them."""
+    drawn = random.Random(0)
+    sources = [[drawn.choice(WORDS) for _ in range(drawn.randint(2, 6))] for _ in range(n)]
+    for name, sentences in (("src", sources), ("tgt", [[word.upper() for word in words[::-1 if reverse else 1]] for words in sources])):
+        (folder / f"{name}.txt").write_text("".join(" ".join(words) + "\n" for words in sentences), encoding="utf-8")
+    return {"src": str(folder / "src.txt"), "tgt": str(folder / "tgt.txt")}
+
+
+def small_settings(folder, **changes):
+    """Settings of a tiny model on `write_text`: 60 steps with everything on that a resumed run could get wrong."""
+    values = dict(d_model=16, n_heads=2, n_layers=1, d_ff=32, dropout=0.2, steps=60, batch_tokens=120, validate_every=20, warmup=10, learning_rate=5e-3,
+                  label_smoothing=0.1, accumulate=2, max_length=16, pair=None)
+    return Settings(**values | write_text(folder) | changes)
+
+
+def files_of(run):
+    """{name: bytes} of what must be the same, bit for bit, in two runs."""
+    folder = RunFolder(run)
+    return {path.name: path.read_bytes() for path in (folder.last, folder.model, folder.tokenizer, folder.validation)}
+
+
+def metrics_of(run):
+    """The lines of metrics.jsonl."""
+    return [json.loads(line) for line in RunFolder(run).metrics.read_text(encoding="utf-8").splitlines()]
