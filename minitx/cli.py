@@ -170,7 +170,7 @@ def translate(
             hypotheses = [result] if n_best == 1 else [f"{number}\t{one.score:.4f}\t{one.text}" for one in result]
             print(*hypotheses, sep="\n")
             if show_attention and line.strip():
-                console.attention(*translator.attention(line))
+                console.attention(*translator.attention(line, beam=beam))
         sys.stdout.flush()
 
 

@@ -205,7 +205,7 @@ class Tensor:
         return array.copy() if copy else array
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **options):
-        function = ops.NUMPY.get(ufunc)
+        function = ops.NUMPY.get(ufunc) or ops.NUMPY.get(ufunc.__name__)
         if method == "reduce" and ufunc in ops.NUMPY_REDUCE:
             return ops.NUMPY_REDUCE[ufunc](*inputs, **{"axis": 0, **options})
         if function is None or method != "__call__":

@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 
 from ..autograd import no_grad
-from ..decoding.greedy import greedy
-from ..data.batches import Batches, length_batches
+from ..data.batches import Batches
+from ..decoding.translator import Translator
 from ..kernels.cross_entropy import cross_entropy
 from ..kernels.linear import linear
 
@@ -33,15 +33,10 @@ def teacher_forced(model, id_pairs, batch_tokens=4096):
     return {"loss": total / count, "perplexity": float(np.exp(min(total / count, 700.0))), "token_accuracy": right / count}
 
 
-def translate_greedily(model, tokenizers, sources, batch_tokens=4096):
+def translate_greedily(model, tokenizers, sources):
     """The model's translations of source texts, in their order."""
     training = model.training
-    model.eval()
-    ids = [sentence[:model.max_length - 1] for sentence in tokenizers.source.encode_batch(sources)]
-    results = [""] * len(sources)
-    for batch in length_batches(ids, batch_tokens):
-        for row, found in zip(batch.rows, greedy(model, batch.source, batch.source_lengths)):
-            results[row] = tokenizers.target.decode(found)
+    results = Translator(model, tokenizers).translate(sources)
     model.train(training)
     return results
 

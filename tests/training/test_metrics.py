@@ -33,7 +33,7 @@ def test_scores_do_not_depend_on_the_batches(batch_tokens):
     model = small_model().to("float64")
     assert metrics.teacher_forced(model, IDS, batch_tokens) == pytest.approx(metrics.teacher_forced(model, IDS), rel=1e-12)
     sources = [source for source, _ in PAIRS]
-    assert metrics.translate_greedily(model, TOKENIZERS, sources, batch_tokens) == [
+    assert metrics.translate_greedily(model, TOKENIZERS, sources) == [
         metrics.translate_greedily(model, TOKENIZERS, [source])[0] for source in sources]
 
 

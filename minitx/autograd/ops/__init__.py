@@ -5,7 +5,6 @@ shape        axes, joining, cutting           indexing   slices, index arrays, d
 linalg       matmul, einsum
 """
 import numpy as np
-from scipy import special as _special
 
 from .elementwise import (_values, abs, add, astype, ceil, clip, copy, cos, divide, equal, erf, exp, expm1, floor, floor_divide, gelu, greater,  # noqa: F401
                           greater_equal, identity, isfinite, isinf, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or,
@@ -27,7 +26,8 @@ _SAME_NAME = """
 
 # `np.exp(tensor)` arrives here through NumPy's protocols.
 NUMPY = {getattr(np, name): globals()[name] for name in _SAME_NAME}
-NUMPY.update({np.amax: max, np.amin: min, np.around: round, np.float_power: power, _special.erf: erf, np.positive: lambda x: x})
+NUMPY.update({np.amax: max, np.amin: min, np.around: round, np.float_power: power, np.positive: lambda x: x})
+NUMPY.update({"erf": erf, "expit": sigmoid})  # SciPy's, by name: importing them takes longer than all of minitx
 NUMPY_REDUCE = {np.add: sum, np.multiply: prod, np.maximum: max, np.minimum: min}
 
 
