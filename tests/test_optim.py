@@ -54,7 +54,7 @@ def test_adam_follows_its_formula(kind, decay):
 
 
 def test_the_bias_correction_counts_steps_not_parameters():
-    """The first step of Adam is ± the learning rate for every parameter, however many stand before it, and so is each under a constant gradient."""
+    """Under a constant gradient each step of Adam is the learning rate, for every parameter, however many stand before it."""
     ours = [Parameter(np.zeros(3)) for _ in range(6)]
     optimizer = optim.Adam(ours, 0.1, eps=0.0)
     for step in range(1, 4):

@@ -35,7 +35,8 @@ def test_a_run_exists_once_its_settings_are_written(tmp_path, monkeypatch):
 
 def test_a_new_run_removes_what_an_earlier_one_left(tmp_path):
     folder = new_run(tmp_path)
-    for path in (folder.model, folder.last, folder.metrics, folder.tokenizer, folder.validation, tmp_path / "loss.png", tmp_path / "notes.txt"):
+    pictures_and_notes = tmp_path / "loss.png", tmp_path / "notes.txt"
+    for path in (folder.model, folder.last, folder.metrics, folder.tokenizer, folder.validation, *pictures_and_notes):
         path.write_text("old", encoding="utf-8")
     folder.create(SETTINGS.replace(seed=4))
     assert {path.name for path in tmp_path.iterdir()} == {"config.json", "last", "notes.txt"}
@@ -57,7 +58,8 @@ def test_the_model_comes_back_with_its_weights_in_eval_mode(tmp_path):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_settings_decide_the_model(dtype):
-    settings = SETTINGS.replace(dtype=dtype, norm="post", activation="gelu", positions="learned", tie_embeddings="none", n_layers=2, dropout=0.25)
+    settings = SETTINGS.replace(dtype=dtype, norm="post", activation="gelu", positions="learned", tie_embeddings="none", n_layers=2,
+                                dropout=0.25)
     model = build_model(settings, 7, 9)
     assert {array.dtype.name for array in model.state_dict().values()} == {dtype}
     assert len(model.encoder) == len(model.decoder) == 2 and model.encoder_norm is None
@@ -69,7 +71,8 @@ def test_settings_decide_the_model(dtype):
 
 
 def test_arrays_and_text_come_back_from_safetensors(tmp_path):
-    arrays = {"matrix": np.arange(6, dtype=np.float32).reshape(2, 3).T, "empty": np.zeros((0, 3)), "number": np.array(2.5), "ids": np.array([1, 2], np.int32)}
+    arrays = {"matrix": np.arange(6, dtype=np.float32).reshape(2, 3).T, "empty": np.zeros((0, 3)), "number": np.array(2.5),
+              "ids": np.array([1, 2], np.int32)}
     save_safetensors(tmp_path / "f", arrays, {"about": "ünï"})
     found, about = read_safetensors(tmp_path / "f")
     assert about == {"about": "ünï"}
@@ -114,7 +117,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 @pytest.mark.parametrize("version", ["2", '"1"', "null"])
 def test_a_run_of_another_version_is_refused(tmp_path, version):
     folder = new_run(tmp_path)
-    folder.config.write_text(folder.config.read_text(encoding="utf-8").replace('"format": 1', f'"format": {version}'), encoding="utf-8")
+    folder.config.write_bytes(folder.config.read_bytes().replace(b'"format": 1', f'"format": {version}'.encode()))
     for read in (folder.settings, folder.facts, folder.load_model):
         with pytest.raises(UserError, match="this minitx reads format 1"):
             read()

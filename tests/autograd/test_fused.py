@@ -54,17 +54,22 @@ CASES = {
     "linear, no rows": (fused.linear, normal(0, 4), normal(5, 4), normal(5)),
     "linear, no bias": (fused.linear, normal(3, 4), normal(5, 4)),
     "linear, relu": (lambda *xs: fused.linear(*xs, activation="relu"), normal(3, 4), normal(5, 4), normal(5)),
-    "linear, relu, dropout": (lambda *xs: fused.linear(*xs, activation="relu", p=0.3, key=KEY), normal(3, 4), normal(5, 4), normal(5)),
+    "linear, relu, dropout": (lambda *xs: fused.linear(*xs, activation="relu", p=0.3, key=KEY),
+                              normal(3, 4), normal(5, 4), normal(5)),
     "linear, gelu": (lambda *xs: fused.linear(*xs, activation="gelu"), normal(3, 4), normal(5, 4), normal(5)),
-    "linear, gelu, dropout, no bias": (lambda *xs: fused.linear(*xs, activation="gelu", p=0.3, key=KEY), normal(3, 4), normal(5, 4)),
+    "linear, gelu, dropout, no bias": (lambda *xs: fused.linear(*xs, activation="gelu", p=0.3, key=KEY),
+                                       normal(3, 4), normal(5, 4)),
     "dropout": (lambda x: fused.dropout(x, 0.5, key=KEY), normal(3, 5)),
     "dropout, nothing": (lambda x: fused.dropout(x, 0.5, key=KEY), normal(0, 5)),
     "embedding, no ids": (lambda weight: fused.embedding(weight, np.zeros((2, 0), int)), normal(5, 3)),
     "embedding": (lambda weight: fused.embedding(weight, IDS), normal(5, 3)),
     "attention": (lambda *xs: fused.attention(*xs, heads=2), normal(2, 3, 6), normal(2, 4, 6), normal(2, 4, 6, seed=1)),
-    "attention, causal, more keys": (lambda *xs: fused.attention(*xs, heads=2, causal=True), normal(2, 3, 6), normal(2, 4, 6), normal(2, 4, 6, seed=1)),
-    "attention, causal, fewer keys": (lambda *xs: fused.attention(*xs, causal=True), normal(1, 4, 3), normal(1, 2, 3), normal(1, 2, 3, seed=1)),
-    "attention, lengths": (lambda *xs: fused.attention(*xs, heads=3, lengths=LENGTHS), normal(3, 3, 6), normal(3, 4, 6), normal(3, 4, 6, seed=1)),
+    "attention, causal, more keys": (lambda *xs: fused.attention(*xs, heads=2, causal=True),
+                                     normal(2, 3, 6), normal(2, 4, 6), normal(2, 4, 6, seed=1)),
+    "attention, causal, fewer keys": (lambda *xs: fused.attention(*xs, causal=True),
+                                      normal(1, 4, 3), normal(1, 2, 3), normal(1, 2, 3, seed=1)),
+    "attention, lengths": (lambda *xs: fused.attention(*xs, heads=3, lengths=LENGTHS),
+                           normal(3, 3, 6), normal(3, 4, 6), normal(3, 4, 6, seed=1)),
     "attention, no sentences": (lambda *xs: fused.attention(*xs, heads=2), normal(0, 3, 6), normal(0, 4, 6), normal(0, 4, 6)),
     "attention, no queries": (lambda *xs: fused.attention(*xs, heads=2), normal(2, 0, 6), normal(2, 4, 6), normal(2, 4, 6, seed=1)),
     "attention, no keys": (lambda *xs: fused.attention(*xs, heads=2), normal(2, 3, 6), normal(2, 0, 6), normal(2, 0, 6)),
@@ -72,22 +77,25 @@ CASES = {
     "attention, everything": (lambda *xs: fused.attention(*xs, MASK, heads=2, causal=True, lengths=LENGTHS, p=0.25, key=KEY),
                               normal(3, 3, 4), normal(3, 4, 4), normal(3, 4, 4, seed=1)),
     "self_attention": (lambda x: fused.self_attention(x, heads=2, causal=True), normal(2, 4, 12)),
-    "self_attention, lengths, dropout": (lambda x: fused.self_attention(x, heads=2, lengths=LENGTHS, p=0.25, key=KEY), normal(3, 4, 12)),
+    "self_attention, lengths, dropout": (lambda x: fused.self_attention(x, heads=2, lengths=LENGTHS, p=0.25, key=KEY),
+                                         normal(3, 4, 12)),
     "self_attention, one position": (lambda x: fused.self_attention(x, heads=2, causal=True), normal(2, 1, 12)),
     "cross_attention": (lambda q, kv: fused.cross_attention(q, kv, heads=2), normal(2, 3, 6), normal(2, 5, 12)),
     "cross_attention, lengths, dropout": (lambda q, kv: fused.cross_attention(q, kv, heads=3, lengths=LENGTHS, p=0.25, key=KEY),
                                           normal(3, 2, 6), normal(3, 4, 12)),
-    **{f"cross_entropy, {reduction}, smoothing {smoothing}": (
-        lambda z, reduction=reduction, smoothing=smoothing: fused.cross_entropy(z, TARGETS, label_smoothing=smoothing, reduction=reduction), normal(5, 4))
-        for reduction in ("mean", "sum", "none") for smoothing in (0.0, 0.1)},
+    **{f"cross_entropy, {reduction}, smoothing {s}": (
+        lambda z, reduction=reduction, s=s: fused.cross_entropy(z, TARGETS, label_smoothing=s, reduction=reduction), normal(5, 4))
+        for reduction in ("mean", "sum", "none") for s in (0.0, 0.1)},
     "cross_entropy, no rows": (lambda z: fused.cross_entropy(z, np.zeros(0, int)), normal(0, 4)),
-    "linear_cross_entropy, no rows": (lambda *xs: fused.linear_cross_entropy(*xs, np.zeros(0, int)), normal(0, 3), normal(4, 3), normal(4)),
+    "linear_cross_entropy, no rows": (lambda *xs: fused.linear_cross_entropy(*xs, np.zeros(0, int)),
+                                      normal(0, 3), normal(4, 3), normal(4)),
     "cross_entropy, time": (lambda z: fused.cross_entropy(z, IDS, ignore_index=0, reduction="none"), normal(2, 3, 5)),
     "cross_entropy, one class": (lambda z: fused.cross_entropy(z, np.zeros(3, int), reduction="none"), normal(3, 1)),
-    **{f"linear_cross_entropy, {reduction}, smoothing {smoothing}": (
-        lambda *xs, reduction=reduction, smoothing=smoothing: fused.linear_cross_entropy(*xs, TARGETS, label_smoothing=smoothing, reduction=reduction),
-        normal(5, 3), normal(4, 3), normal(4)) for reduction in ("mean", "sum") for smoothing in (0.0, 0.1)},
-    "linear_cross_entropy, time, no bias": (lambda x, w: 3 * fused.linear_cross_entropy(x, w, None, IDS, ignore_index=0), normal(2, 3, 4), normal(5, 4)),
+    **{f"linear_cross_entropy, {reduction}, smoothing {s}": (
+        lambda *xs, reduction=reduction, s=s: fused.linear_cross_entropy(*xs, TARGETS, label_smoothing=s, reduction=reduction),
+        normal(5, 3), normal(4, 3), normal(4)) for reduction in ("mean", "sum") for s in (0.0, 0.1)},
+    "linear_cross_entropy, time, no bias": (lambda x, w: 3 * fused.linear_cross_entropy(x, w, None, IDS, ignore_index=0),
+                                            normal(2, 3, 4), normal(5, 4)),
 }
 
 
@@ -252,8 +260,10 @@ def test_attention_of_a_packed_projection_is_attention_of_its_parts():
     packed, q = normal(2, 4, 12), normal(2, 3, 4, seed=1)
     parts = [packed[..., start:start + 4] for start in (0, 4, 8)]
     options = {"heads": 2, "lengths": np.array([3, 4])}
-    np.testing.assert_allclose(fused.self_attention(packed, causal=True, **options), fused.attention(*parts, causal=True, **options), rtol=1e-13)
-    np.testing.assert_allclose(fused.cross_attention(q, packed[..., :8], **options), fused.attention(q, *parts[:2], **options), rtol=1e-13)
+    together, apart = fused.self_attention(packed, causal=True, **options), fused.attention(*parts, causal=True, **options)
+    np.testing.assert_allclose(together, apart, rtol=1e-13)
+    together, apart = fused.cross_attention(q, packed[..., :8], **options), fused.attention(q, *parts[:2], **options)
+    np.testing.assert_allclose(together, apart, rtol=1e-13)
 
 
 # Cross-entropy
@@ -261,10 +271,9 @@ def test_attention_of_a_packed_projection_is_attention_of_its_parts():
 def test_cross_entropy_is_the_negative_logarithm_of_the_target_s_softmax():
     logits = normal(5, 4)
     losses = -special.log_softmax(logits, axis=-1)[np.arange(5), np.abs(TARGETS) % 100] * (TARGETS >= 0)
-    found = {reduction: fused.cross_entropy(tensor(logits), TARGETS, reduction=reduction).data for reduction in ("none", "sum", "mean")}
-    np.testing.assert_allclose(found["none"], losses, rtol=1e-13)
-    np.testing.assert_allclose(found["sum"], losses.sum(), rtol=1e-13)
-    np.testing.assert_allclose(found["mean"], losses.sum() / 4, rtol=1e-13)
+    for reduction, expected in (("none", losses), ("sum", losses.sum()), ("mean", losses.sum() / 4)):
+        found = fused.cross_entropy(tensor(logits), TARGETS, reduction=reduction)
+        np.testing.assert_allclose(found.data, expected, rtol=1e-13)
 
 
 def test_a_mean_loss_counts_no_pads():
@@ -314,7 +323,8 @@ def test_targets_may_be_a_list_or_a_tensor():
     expected = fused.cross_entropy(logits, np.array([1, 2, 3])).item()
     assert fused.cross_entropy(logits, [1, 2, 3]).item() == expected
     assert fused.cross_entropy(logits, tensor([1, 2, 3])).item() == expected
-    assert fused.linear_cross_entropy(logits, tensor(np.eye(4)), None, tensor([1, 2, 3])).item() == pytest.approx(expected, rel=1e-14)
+    with_linear = fused.linear_cross_entropy(logits, tensor(np.eye(4)), None, tensor([1, 2, 3]))
+    assert with_linear.item() == pytest.approx(expected, rel=1e-14)
 
 
 # What is refused
@@ -323,12 +333,16 @@ x34 = Tensor(normal(3, 4))
 
 
 @pytest.mark.parametrize("call, said", [
-    (lambda: fused.cross_entropy(x34, np.array([0, 1, 2]), reduction="average"), "cross_entropy: reduction 'average' is not one of mean, sum, none"),
-    (lambda: fused.linear_cross_entropy(x34, x34, None, np.array([0, 1, 2]), reduction="none"), "linear_cross_entropy: reduction 'none'"),
+    (lambda: fused.cross_entropy(x34, np.array([0, 1, 2]), reduction="average"),
+     "cross_entropy: reduction 'average' is not one of mean, sum, none"),
+    (lambda: fused.linear_cross_entropy(x34, x34, None, np.array([0, 1, 2]), reduction="none"),
+     "linear_cross_entropy: reduction 'none'"),
     (lambda: fused.cross_entropy(x34, np.array([0, 1, 4])), "target 4 is no class"),
     (lambda: fused.cross_entropy(x34, np.array([0, 1])), r"cross_entropy: targets have shape \(2,\) but logits \(3, 4\)"),
-    (lambda: fused.cross_entropy(Tensor(normal(2, 3, 4)), np.zeros((3, 2), int)), r"cross_entropy: targets have shape \(3, 2\) but logits \(2, 3, 4\)"),
-    (lambda: fused.linear_cross_entropy(Tensor(normal(2, 3, 4)), x34, None, np.zeros((3, 2), int)), r"targets have shape \(3, 2\) but x \(2, 3, 4\)"),
+    (lambda: fused.cross_entropy(Tensor(normal(2, 3, 4)), np.zeros((3, 2), int)),
+     r"cross_entropy: targets have shape \(3, 2\) but logits \(2, 3, 4\)"),
+    (lambda: fused.linear_cross_entropy(Tensor(normal(2, 3, 4)), x34, None, np.zeros((3, 2), int)),
+     r"targets have shape \(3, 2\) but x \(2, 3, 4\)"),
     (lambda: fused.cross_entropy(x34, np.array([0.0, 1.0, 2.0])), "integers"),
     (lambda: fused.dropout(x34, 1.5), "p is 1.5"),
     (lambda: fused.dropout(Tensor(np.arange(3)), 0.5), "expected float32 or float64"),

@@ -7,12 +7,13 @@ from minitx.kernels.attention import cpu, reference
 from .checks import DTYPES, assert_close, assert_same_bits, awkward, differences, normal
 
 SHAPES = [  # batch, heads, tq, tk, d: length 1, odd sizes, blocks that are and are not full, one head cut into chunks
-    (1, 1, 1, 1, 1), (2, 3, 64, 64, 32), (1, 2, 7, 7, 16), (3, 1, 1, 40, 32), (2, 2, 16, 16, 32), (2, 1, 5, 77, 20), (1, 1, 200, 333, 64),
-    (1, 2, 133, 70, 17), (1, 9, 90, 90, 128), (1, 1, 300, 300, 48), (2, 1, 40, 12, 8)]
+    (1, 1, 1, 1, 1), (2, 3, 64, 64, 32), (1, 2, 7, 7, 16), (3, 1, 1, 40, 32), (2, 2, 16, 16, 32), (2, 1, 5, 77, 20),
+    (1, 1, 200, 333, 64), (1, 2, 133, 70, 17), (1, 9, 90, 90, 128), (1, 1, 300, 300, 48), (2, 1, 40, 12, 8)]
 VARIANTS = {
-    "plain": {}, "causal": {"causal": True}, "lengths": {"lengths": True}, "mask": {"mask": True}, "dropout": {"p": 0.3, "key": 7},
+    "plain": {}, "causal": {"causal": True}, "lengths": {"lengths": True}, "mask": {"mask": True},
+    "dropout": {"p": 0.3, "key": 7},
     "everything": {"causal": True, "lengths": True, "mask": True, "p": 0.2, "key": 2**63 + 5}}
-UNITS = 24  # a sum of tk products, each with an exponential that is good to 2 epsilons times the size of its score, up to 5
+UNITS = 24  # a sum of tk products, each with an exponential good to 2 epsilons times the size of its score, up to 5
 
 
 def inputs(batch, heads, tq, tk, d, dtype):
@@ -22,12 +23,13 @@ def inputs(batch, heads, tq, tk, d, dtype):
 
 
 def options(batch, heads, tq, tk, variant):
-    """The variant's arguments; its lengths begin with 0 where there is more than one sequence, its mask hides a whole row."""
+    """The variant's arguments; of several sequences the first has length 0, and the mask hides a whole row."""
     chosen = dict(VARIANTS[variant])
     rng = np.random.default_rng(1)
     if "lengths" in chosen:
         # Of one key, the gradient of the scores is 0 in mathematics and a rounding error here.
-        chosen["lengths"] = np.array([0, *rng.integers(min(2, tk), tk + 1, batch - 1)] if batch > 1 else [max(1, tk - 3)], np.int32)
+        several = [0, *rng.integers(min(2, tk), tk + 1, batch - 1)]
+        chosen["lengths"] = np.array(several if batch > 1 else [max(1, tk - 3)], np.int32)
     if "mask" in chosen:
         chosen["mask"] = rng.random((batch, 1, tq, tk)) < 0.7
         chosen["mask"][-1, 0, tq // 2] = False
@@ -50,7 +52,8 @@ def test_agrees_with_the_reference(shape, variant, dtype):
     assert_close(out, expected, UNITS)
     assert_close(log_sum_exp, expected_log, UNITS)
     expected = reference.attention_backward(*exact(g, q, k, v), expected, expected_log, heads, **chosen)
-    for actual, right in zip(cpu.attention_backward(g, q, k, v, out, log_sum_exp, heads, **chosen), expected, strict=True):
+    gradients = cpu.attention_backward(g, q, k, v, out, log_sum_exp, heads, **chosen)
+    for actual, right in zip(gradients, expected, strict=True):
         assert actual.dtype == dtype
         assert_close(actual, right, 2 * UNITS)
 
@@ -111,7 +114,7 @@ def test_layout_does_not_matter():
     q, k, v, g = inputs(2, 2, 33, 20, 16, np.float32)
     out, log_sum_exp = cpu.attention(q, k, v, 2)
     np.testing.assert_array_equal(cpu.attention(*map(awkward, (q, k, v)), 2)[0], out)
-    wide = np.swapaxes(np.ascontiguousarray(np.swapaxes(q, 0, 1)), 0, 1)  # (batch, time) stored time first, as some libraries do
+    wide = np.swapaxes(np.ascontiguousarray(np.swapaxes(q, 0, 1)), 0, 1)  # stored time first, as some libraries do
     np.testing.assert_array_equal(cpu.attention(wide, k, v, 2)[0], out)
     for left, right in zip(cpu.attention_backward(*map(awkward, (g, q, k, v, out, log_sum_exp)), 2),
                            cpu.attention_backward(g, q, k, v, out, log_sum_exp, 2), strict=True):
@@ -167,7 +170,8 @@ def test_reference_backward_is_the_derivative(tq, tk, variant):
     out, log_sum_exp = reference.attention(*arrays, heads, **chosen)
     for position, gradient in enumerate(reference.attention_backward(g, *arrays, out, log_sum_exp, heads, **chosen)):
         def loss(changed):
-            return np.sum(g * reference.attention(*arrays[:position], changed, *arrays[position + 1:], heads, **chosen)[0])
+            changed = *arrays[:position], changed, *arrays[position + 1:]
+            return np.sum(g * reference.attention(*changed, heads, **chosen)[0])
         np.testing.assert_allclose(gradient, differences(loss, arrays[position]), atol=1e-8)
 
 

@@ -10,14 +10,15 @@ from minitx.models import EncoderDecoder
 
 PAIRS = [([4, 5, 6, 7], [8, 9]), ([10], [4, 4, 5, 6, 7]), ([], [12]), ([7, 7], [])]
 BATCH = make_batch(PAIRS)
-CONFIGURATIONS = [dict(norm=norm, activation=activation, positions=positions, tie_embeddings=tie)
-                  for norm, activation, positions, tie in [("pre", "relu", "sinusoidal", "decoder"), ("post", "gelu", "learned", "none"),
-                                                           ("post", "relu", "sinusoidal", "all")]]
+CONFIGURATIONS = [dict(norm="pre", activation="relu", positions="sinusoidal", tie_embeddings="decoder"),
+                  dict(norm="post", activation="gelu", positions="learned", tie_embeddings="none"),
+                  dict(norm="post", activation="relu", positions="sinusoidal", tie_embeddings="all")]
 
 
 def small_model(**options):
     """A float64 model whose biases and norms have been moved away from 0 and 1, where mistakes hide."""
-    model = EncoderDecoder(14, 14, **{**dict(d_model=8, n_heads=2, n_layers=2, d_ff=16, dropout=0.0, max_length=12), **options}).to("float64")
+    options = dict(d_model=8, n_heads=2, n_layers=2, d_ff=16, dropout=0.0, max_length=12) | options
+    model = EncoderDecoder(14, 14, **options).to("float64")
     generator = np.random.default_rng(3)
     for parameter in model.parameters():
         if parameter.ndim == 1:
@@ -89,7 +90,7 @@ def test_the_loss_of_a_batch_is_that_of_its_sentences():
 # Embeddings and parameters
 
 def test_tied_embeddings_are_one_parameter():
-    counts = {tie: EncoderDecoder(14, 14, d_model=8, n_heads=2, n_layers=1, d_ff=16, tie_embeddings=tie).n_parameters() for tie in ("none", "decoder", "all")}
+    counts = {tie: small_model(tie_embeddings=tie).n_parameters() for tie in ("none", "decoder", "all")}
     assert counts["none"] - counts["decoder"] == counts["decoder"] - counts["all"] == 14 * 8
     model = small_model(tie_embeddings="all")
     assert model.output_weight is model.source_embedding.weight is model.target_embedding.weight
@@ -98,7 +99,7 @@ def test_tied_embeddings_are_one_parameter():
 
 def test_the_seed_decides_the_weights():
     def weights(seed):
-        return np.concatenate([array.ravel() for array in EncoderDecoder(9, 9, d_model=8, n_heads=2, n_layers=1, d_ff=8, seed=seed).state_dict().values()])
+        return np.concatenate([array.ravel() for array in small_model(seed=seed).state_dict().values()])
 
     assert np.array_equal(weights(1), weights(1)) and not np.array_equal(weights(1), weights(2))
 

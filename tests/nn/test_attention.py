@@ -140,8 +140,9 @@ def norms(count):
 
 def test_layers_name_their_parameters_as_pytorch_does():
     encoder, decoder = EncoderLayer(8, 2, 16), DecoderLayer(8, 2, 16)
-    assert list(encoder.state_dict()) == [f"self_attn.{name}" for name in SELF] + FEED_FORWARD + norms(2)
-    assert list(decoder.state_dict()) == [f"{kind}.{name}" for kind in ("self_attn", "multihead_attn") for name in SELF] + FEED_FORWARD + norms(3)
+    own, cross = ([f"{kind}.{name}" for name in SELF] for kind in ("self_attn", "multihead_attn"))
+    assert list(encoder.state_dict()) == own + FEED_FORWARD + norms(2)
+    assert list(decoder.state_dict()) == own + cross + FEED_FORWARD + norms(3)
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

@@ -142,7 +142,8 @@ def test_no_gradient_is_recorded_under_no_grad():
 
 
 def test_a_module_prints_its_parts():
-    assert repr(Net()).splitlines()[:3] == ["Net(scale(1,), offset(1,)", "  layers.0: Linear(weight(3, 3), bias(3,))", "  layers.1: Linear(weight(3, 3))"]
+    assert repr(Net()).splitlines()[:3] == [
+        "Net(scale(1,), offset(1,)", "  layers.0: Linear(weight(3, 3), bias(3,))", "  layers.1: Linear(weight(3, 3))"]
 
 
 def test_a_module_without_forward_says_so():

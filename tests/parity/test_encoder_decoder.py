@@ -30,7 +30,8 @@ class Twin(nn.Module):
 
     def __init__(self, d_model, n_heads, n_layers, d_ff, norm, activation, positions, tie_embeddings, max_length):
         super().__init__()
-        layer = dict(d_model=d_model, nhead=n_heads, dim_feedforward=d_ff, dropout=0.0, activation=activation, batch_first=True, norm_first=norm == "pre")
+        layer = dict(d_model=d_model, nhead=n_heads, dim_feedforward=d_ff, dropout=0.0, activation=activation, batch_first=True,
+                     norm_first=norm == "pre")
         self.source_embedding = nn.Embedding(VOCABULARY, d_model)
         self.target_embedding = self.source_embedding if tie_embeddings == "all" else nn.Embedding(VOCABULARY, d_model)
         if positions == "learned":
@@ -65,13 +66,15 @@ class Twin(nn.Module):
 
 def twins(norm, activation, positions, tie_embeddings, dtype, d_model=32, n_heads=4, n_layers=2, d_ff=64, max_length=100):
     """Our model and PyTorch's, with the same weights, none of which is 0 or 1."""
-    options = dict(d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff, norm=norm, activation=activation, positions=positions,
-                   tie_embeddings=tie_embeddings, max_length=max_length)
-    ours, theirs = EncoderDecoder(VOCABULARY, VOCABULARY, dropout=0.0, **options).to(dtype), Twin(**options).to(getattr(torch, dtype))
+    options = dict(d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff, norm=norm, activation=activation,
+                   positions=positions, tie_embeddings=tie_embeddings, max_length=max_length)
+    ours = EncoderDecoder(VOCABULARY, VOCABULARY, dropout=0.0, **options).to(dtype)
+    theirs = Twin(**options).to(getattr(torch, dtype))
     generator = np.random.default_rng(0)
     for parameter in ours.parameters():
         parameter.data += generator.normal(0, 0.1, parameter.shape).astype(dtype)
-    missing, unknown = theirs.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in ours.state_dict().items()}, strict=False)
+    state = {name: torch.from_numpy(array.copy()) for name, array in ours.state_dict().items()}
+    missing, unknown = theirs.load_state_dict(state, strict=False)
     assert not unknown and set(missing) <= {"target_embedding.weight"}  # missing where it is the source's
     return ours, theirs
 
@@ -123,9 +126,9 @@ def test_logits_loss_and_every_gradient_equal_pytorch_s(configuration, dtype, le
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
-@pytest.mark.parametrize("sizes", [dict(d_model=128, n_heads=4, n_layers=3, d_ff=512), dict(d_model=6, n_heads=1, n_layers=1, d_ff=5),
-                                   dict(d_model=48, n_heads=16, n_layers=1, d_ff=33)], ids=lambda sizes: "-".join(map(str, sizes.values())))
-def test_other_sizes_equal_pytorch_s_too(sizes, dtype):
-    found = errors(("pre", "relu", "sinusoidal", "decoder"), LENGTHS["ragged"] * 6, dtype, 0.1, **sizes)
+@pytest.mark.parametrize("d_model, n_heads, n_layers, d_ff", [(128, 4, 3, 512), (6, 1, 1, 5), (48, 16, 1, 33)])
+def test_other_sizes_equal_pytorch_s_too(d_model, n_heads, n_layers, d_ff, dtype):
+    found = errors(("pre", "relu", "sinusoidal", "decoder"), LENGTHS["ragged"] * 6, dtype, 0.1,
+                   d_model=d_model, n_heads=n_heads, n_layers=n_layers, d_ff=d_ff)
     wrong = {name: error for name, error in found.items() if not error < TOLERANCE[dtype]}
     assert not wrong

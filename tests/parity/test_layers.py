@@ -18,7 +18,7 @@ def normal(*shape, dtype="float64", seed=0):
 
 
 def close(ours, theirs, dtype):
-    """Whether the norm of the difference is small beside theirs, or beside 1, the size of what goes in: some gradients are 0 but for rounding."""
+    """Whether the norm of the difference is small beside theirs, or beside 1: some gradients are 0 but for rounding."""
     theirs = theirs.detach().numpy()
     assert ours.shape == theirs.shape and ours.dtype == theirs.dtype
     return np.linalg.norm(ours.astype(np.float64) - theirs) <= TOLERANCE[dtype] * max(np.linalg.norm(theirs), 1)
@@ -83,14 +83,16 @@ def test_functional_layer_norm(weight, bias, eps, dtype):
 
 @DTYPES
 def test_rms_norm(dtype):
-    compare(lambda x, w: fused.rms_norm(x, w, eps=1e-6), lambda x, w: F.rms_norm(x, (6,), w, 1e-6), [normal(4, 6, dtype=dtype), normal(6, dtype=dtype)], dtype)
+    compare(lambda x, w: fused.rms_norm(x, w, eps=1e-6), lambda x, w: F.rms_norm(x, (6,), w, 1e-6),
+            [normal(4, 6, dtype=dtype), normal(6, dtype=dtype)], dtype)
 
 
 @DTYPES
 @pytest.mark.parametrize("axis", [0, 1, -1])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmax(name, axis, dtype):
-    compare(lambda x: getattr(fused, name)(x, axis=axis), lambda x: getattr(F, name)(x, dim=axis), [10 * normal(3, 5, 4, dtype=dtype)], dtype)
+    compare(lambda x: getattr(fused, name)(x, axis=axis), lambda x: getattr(F, name)(x, dim=axis),
+            [10 * normal(3, 5, 4, dtype=dtype)], dtype)
 
 
 @DTYPES
@@ -156,7 +158,8 @@ def test_scaled_dot_product_attention(masking, tq, tk, dtype):
     options = {"none": {}, "causal": {"causal": True}, "lengths": {"lengths": lengths}, "mask": {"mask": mask}}[masking]
 
     def theirs(q, k, v):
-        out = F.scaled_dot_product_attention(*(heads_of(x, heads) for x in (q, k, v)), attn_mask=torch.from_numpy(seen).expand(batch, heads, tq, tk))
+        attn_mask = torch.from_numpy(seen).expand(batch, heads, tq, tk)
+        out = F.scaled_dot_product_attention(*(heads_of(x, heads) for x in (q, k, v)), attn_mask=attn_mask)
         return out.transpose(1, 2).flatten(2)
 
     def ours(q, k, v):
@@ -189,7 +192,8 @@ def test_multi_head_attention(memory_time, causal, dtype):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_encoder_layer(norm, activation, dtype):
     ours = nn.EncoderLayer(8, 2, 24, dropout=0.0, norm=norm, activation=activation)
-    theirs = with_weights_of(ours, torch_nn.TransformerEncoderLayer(8, 2, 24, 0.0, activation, batch_first=True, norm_first=norm == "pre"), dtype)
+    theirs = torch_nn.TransformerEncoderLayer(8, 2, 24, 0.0, activation, batch_first=True, norm_first=norm == "pre")
+    theirs = with_weights_of(ours, theirs, dtype)
     lengths = np.array([5, 1, 3])
     padding = torch.arange(5) >= torch.from_numpy(lengths)[:, None]
     compare_modules(ours, theirs, [normal(3, 5, 8, dtype=dtype)], dtype, {"lengths": lengths}, {"src_key_padding_mask": padding})
@@ -200,7 +204,8 @@ def test_encoder_layer(norm, activation, dtype):
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_decoder_layer(norm, activation, dtype):
     ours = nn.DecoderLayer(8, 2, 24, dropout=0.0, norm=norm, activation=activation)
-    theirs = with_weights_of(ours, torch_nn.TransformerDecoderLayer(8, 2, 24, 0.0, activation, batch_first=True, norm_first=norm == "pre"), dtype)
+    theirs = torch_nn.TransformerDecoderLayer(8, 2, 24, 0.0, activation, batch_first=True, norm_first=norm == "pre")
+    theirs = with_weights_of(ours, theirs, dtype)
     lengths = np.array([6, 1, 3])
     padding, blocked = torch.arange(6) >= torch.from_numpy(lengths)[:, None], torch.ones(4, 4, dtype=torch.bool).triu(1)
     compare_modules(ours, theirs, [normal(3, 4, 8, dtype=dtype), normal(3, 6, 8, dtype=dtype, seed=1)], dtype,

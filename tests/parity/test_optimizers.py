@@ -52,7 +52,8 @@ def test_adam(options, clip, dtype):
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01, 0.5])
 def test_adamw_decays_matrices_only(weight_decay, dtype):
     ours, theirs = parameters(dtype)
-    groups = [{"params": [p for p in theirs if p.ndim >= 2], "weight_decay": weight_decay}, {"params": [p for p in theirs if p.ndim < 2], "weight_decay": 0.0}]
+    groups = [{"params": [p for p in theirs if p.ndim >= 2], "weight_decay": weight_decay},
+              {"params": [p for p in theirs if p.ndim < 2], "weight_decay": 0.0}]
     run(optim.AdamW(ours, weight_decay=weight_decay), torch.optim.AdamW(groups), ours, theirs, dtype, clip=1.0)
 
 

@@ -36,19 +36,20 @@ def kill():
     raise Stopped
 
 
-def write_text(folder, n=120, reverse=True):
-    """Files of n sentences and their translations, word by word in upper case and in reverse order; returns the settings that name them."""
+def write_text(folder, n=120):
+    """Files of n sentences and their translations, the words in upper case and reverse order; returns the settings that name them."""
     drawn = random.Random(0)
     sources = [[drawn.choice(WORDS) for _ in range(drawn.randint(2, 6))] for _ in range(n)]
-    for name, sentences in (("src", sources), ("tgt", [[word.upper() for word in words[::-1 if reverse else 1]] for words in sources])):
+    targets = [[word.upper() for word in reversed(words)] for words in sources]
+    for name, sentences in (("src", sources), ("tgt", targets)):
         (folder / f"{name}.txt").write_text("".join(" ".join(words) + "\n" for words in sentences), encoding="utf-8")
     return {"src": str(folder / "src.txt"), "tgt": str(folder / "tgt.txt")}
 
 
 def small_settings(folder, **changes):
     """Settings of a tiny model on `write_text`: 60 steps with everything on that a resumed run could get wrong."""
-    values = dict(d_model=16, n_heads=2, n_layers=1, d_ff=32, dropout=0.2, steps=60, batch_tokens=120, validate_every=20, warmup=10, learning_rate=5e-3,
-                  label_smoothing=0.1, accumulate=2, max_length=16, pair=None)
+    values = dict(d_model=16, n_heads=2, n_layers=1, d_ff=32, max_length=16, pair=None, steps=60, validate_every=20, batch_tokens=120,
+                  accumulate=2, learning_rate=5e-3, warmup=10, dropout=0.2, label_smoothing=0.1)
     return Settings(**values | write_text(folder) | changes)
 
 

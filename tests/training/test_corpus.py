@@ -21,10 +21,11 @@ def test_validation_pairs_are_held_out_by_the_seed(tmp_path):
 def test_every_file_that_is_named_is_hashed(tmp_path):
     settings = small_settings(tmp_path)
     named = settings.replace(valid_src=settings.tgt, valid_tgt=settings.src)
-    assert corpora.load(named).hashes == {name: files.sha256(getattr(named, name)) for name in ("src", "tgt", "valid_src", "valid_tgt")}
-    corpora.check_hashes(named, corpora.load(named).hashes, corpora.load(named).hashes)
+    hashes = corpora.load(named).hashes
+    assert hashes == {name: files.sha256(getattr(named, name)) for name in ("src", "tgt", "valid_src", "valid_tgt")}
+    corpora.check_hashes(named, hashes, hashes)
     with pytest.raises(UserError, match="valid_src: .*is not the file.*--valid-src"):
-        corpora.check_hashes(named, corpora.load(named).hashes, {**corpora.load(named).hashes, "valid_src": "0"})
+        corpora.check_hashes(named, hashes, hashes | {"valid_src": "0"})
 
 
 def test_a_file_with_tabs_is_the_same_corpus(tmp_path):
@@ -41,4 +42,5 @@ def test_the_report_says_what_was_left_out(tmp_path):
     with open(settings.src, "a", encoding="utf-8") as source, open(settings.tgt, "a", encoding="utf-8") as target:
         source.write("\nant\n")
         target.write("ANT\n" + "ANT " * 100 + "\n")
-    assert corpora.load(settings).report == "120 of 122 pairs kept; left out: 1 with an empty side, 1 with a side more than 9 times as long as the other"
+    assert corpora.load(settings).report == (
+        "120 of 122 pairs kept; left out: 1 with an empty side, 1 with a side more than 9 times as long as the other")

@@ -41,8 +41,8 @@ def resume(run, **named):
 
 
 def test_a_tiny_model_learns_to_reverse_its_training_sentences(tmp_path):
-    settings = small_settings(tmp_path, d_model=32, d_ff=64, dropout=0.0, steps=400, accumulate=1, batch_tokens=600, validate_every=200, learning_rate=1e-2,
-                              label_smoothing=0.0)
+    settings = small_settings(tmp_path, d_model=32, d_ff=64, dropout=0.0, label_smoothing=0.0, learning_rate=1e-2, steps=400,
+                              accumulate=1, batch_tokens=600, validate_every=200)
     run = train(settings.replace(valid_src=settings.src, valid_tgt=settings.tgt), out=tmp_path / "run")  # nothing is held out
     scores = evaluate(run, settings.src, settings.tgt)["splits"][settings.src]
     assert scores["exact_match"] >= 0.99 and scores["bleu"] > 99 and scores["loss"] < 0.1
@@ -98,7 +98,7 @@ def test_ctrl_c_saves_and_the_run_resumes_to_the_same_bits(straight, tmp_path, s
     state = json.loads(read_safetensors(RunFolder(tmp_path / "run").last)[1]["trainer"])
     assert state["step"] == step and not state["finished"]
     _, console = resume(tmp_path / "run")
-    assert console.notes[-1] == f"resumed at step {step} of 60" or f"resumed at step {step} of 60" in console.notes
+    assert f"resumed at step {step} of 60" in console.notes
     assert [number for number, *_ in console.steps] == list(range(step + 1, 61))
     assert files_of(tmp_path / "run") == files_of(run)
 
@@ -137,6 +137,16 @@ def test_a_run_may_be_stopped_many_times(straight, tmp_path):
     assert files_of(tmp_path / "run") == files_of(run)
 
 
+def test_a_run_saves_by_the_clock_between_validations(straight, tmp_path, monkeypatch):
+    settings, run = straight
+    monkeypatch.setattr("minitx.training.trainer.SAVE_EVERY", 0)
+    with pytest.raises(Stopped):
+        train(settings, out=tmp_path / "run", console=At(33, kill))
+    _, console = resume(tmp_path / "run")
+    assert "resumed at step 32 of 60" in console.notes
+    assert files_of(tmp_path / "run") == files_of(run)
+
+
 def test_a_run_killed_before_its_first_save_starts_over(straight, tmp_path, monkeypatch):
     settings, run = straight
     monkeypatch.setattr(At, "plan", lambda *_: kill(), raising=False)
@@ -157,7 +167,7 @@ def test_a_finished_run_says_so_and_stays_as_it_is(copied):
 
 
 def test_a_resumed_run_reads_with_the_tokenizer_that_it_saved(straight, tmp_path, monkeypatch):
-    """Another version of the tokenizer library may learn other tokens from the same text; the ids must stay those of the saved weights."""
+    """Another version of the library may learn other tokens from the same text; the ids must stay those of the saved weights."""
     settings, run = straight
     with pytest.raises(Stopped):
         train(settings, out=tmp_path / "run", console=At(33, kill))
@@ -255,7 +265,8 @@ def test_the_vocabulary_is_that_of_the_training_text_alone(tmp_path):
     settings = small_settings(tmp_path, steps=2, validate_every=1)
     (tmp_path / "valid.src").write_text("cat zebra\n", encoding="utf-8")
     (tmp_path / "valid.tgt").write_text("ZEBRA CAT\n", encoding="utf-8")
-    run = train(settings.replace(valid_src=str(tmp_path / "valid.src"), valid_tgt=str(tmp_path / "valid.tgt")), out=tmp_path / "run")
+    settings = settings.replace(valid_src=str(tmp_path / "valid.src"), valid_tgt=str(tmp_path / "valid.tgt"))
+    run = train(settings, out=tmp_path / "run")
     tokenizers = RunFolder(run).tokenizers()
     assert tokenizers.source.unknown("cat zebra") == ["zebra"] and tokenizers.target.unknown("ZEBRA CAT") == ["ZEBRA"]
     assert set(evaluate(run)["splits"]) == {"validation"}
@@ -271,13 +282,14 @@ def test_evaluation_uses_the_vocabulary_of_the_run(straight, tmp_path):
     assert scores["loss"] < 2.5  # a uniform guess over 12 tokens
 
 
+@pytest.mark.filterwarnings("ignore:a sentence of")
 def test_sentences_longer_than_the_model_are_left_out_and_counted(tmp_path):
     settings = small_settings(tmp_path, steps=1, max_length=5)
     console = At()
     train(settings, out=tmp_path / "run", console=console)
     assert any("are longer than max_length and left out" in note for note in console.notes)
-    with pytest.raises(UserError, match="max_length is 2, and every training pair is longer|raise --max-length"):
-        train(settings.replace(max_length=2, src=settings.tgt, tgt=settings.src), out=tmp_path / "other")
+    with pytest.raises(UserError, match="max_length is 2, and every training pair is longer; raise --max-length"):
+        train(settings.replace(max_length=2), out=tmp_path / "other")
 
 
 # Damage
@@ -313,15 +325,14 @@ def test_a_kill_while_a_file_is_written_leaves_the_previous_one(copied, monkeypa
 
 
 @pytest.mark.parametrize("spoil, said", [
-    (lambda run: (run.model.write_bytes(run.model.read_bytes()[:-100])), "model.safetensors is damaged or not a safetensors file"),
-    (lambda run: (run.model.write_bytes(b"")), "model.safetensors is damaged"),
-    (lambda run: (run.model.unlink()), "model.safetensors does not exist: the run was stopped before its first save"),
-    (lambda run: (save_safetensors(run.model, {"x": np.zeros(3)})), "does not fit the settings beside it"),
-    (lambda run: (run.tokenizer.write_bytes(run.tokenizer.read_bytes()[:50])), "tokenizer.json"),
-    (lambda run: (run.config.write_text(run.config.read_text(encoding="utf-8").replace('"format": 1', '"format": 9'), encoding="utf-8")),
+    (lambda run: run.model.write_bytes(run.model.read_bytes()[:-100]), "model.safetensors is damaged or not a safetensors file"),
+    (lambda run: run.model.write_bytes(b""), "model.safetensors is damaged"),
+    (lambda run: run.model.unlink(), "model.safetensors does not exist: the run was stopped before its first save"),
+    (lambda run: save_safetensors(run.model, {"x": np.zeros(3)}), "does not fit the settings beside it"),
+    (lambda run: run.tokenizer.write_bytes(run.tokenizer.read_bytes()[:50]), "tokenizer.json"),
+    (lambda run: run.config.write_bytes(run.config.read_bytes().replace(b'"format": 1', b'"format": 9')),
      "has format 9; this minitx reads format 1"),
-    (lambda run: (run.config.write_text(run.config.read_text(encoding="utf-8").replace('"d_model": 16', '"d_model": 32'), encoding="utf-8")),
-     "does not fit the settings"),
+    (lambda run: run.config.write_bytes(run.config.read_bytes().replace(b'"d_model": 16', b'"d_model": 32')), "does not fit the settings"),
 ])
 def test_a_damaged_run_is_the_user_s_to_know(copied, spoil, said):
     _, run = copied
@@ -333,8 +344,8 @@ def test_a_damaged_run_is_the_user_s_to_know(copied, spoil, said):
 @pytest.mark.parametrize("spoil, said", [
     (lambda run: run.last.write_bytes(run.last.read_bytes()[:-100]), "state.safetensors is damaged or not a safetensors file"),
     (lambda run: save_safetensors(run.last, {"model.x": np.zeros(3)}), "state.safetensors does not fit this run"),
-    (lambda run: save_safetensors(run.last, *change(run, "optimizer.m")), "state.safetensors does not fit this run.*'m'"),
-    (lambda run: save_safetensors(run.last, *change(run, "model.decoder.0.linear1.weight")), "state.safetensors does not fit this run.*1 missing"),
+    (lambda run: save_safetensors(run.last, *less(run, "optimizer.m")), "state.safetensors does not fit this run.*'m'"),
+    (lambda run: save_safetensors(run.last, *less(run, "model.decoder_norm.bias")), "state.safetensors does not fit this run.*1 missing"),
 ])
 def test_a_damaged_state_is_not_gone_on_from(tmp_path, spoil, said):
     _, run = stopped_run(tmp_path)
@@ -345,7 +356,8 @@ def test_a_damaged_state_is_not_gone_on_from(tmp_path, spoil, said):
     assert files_of(run) == before
 
 
-def change(run, without):
+def less(run, name):
     """The last state, less one of its arrays."""
     arrays, metadata = read_safetensors(run.last)
-    return {name: array for name, array in arrays.items() if name != without}, metadata
+    del arrays[name]
+    return arrays, metadata

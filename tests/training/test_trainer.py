@@ -178,7 +178,8 @@ def test_the_record_has_the_first_step_every_25_and_the_last(tmp_path):
     assert [line["step"] for line in lines if "valid_loss" in line] == [30, 60, 63]
     assert [line["step"] for line in lines] == sorted(line["step"] for line in lines)
     assert all(line["tokens_per_second"] > 0 for line in lines)
-    assert all({"perplexity", "token_accuracy", "exact_match", "bleu", "best"} <= line.keys() for line in lines if "valid_loss" in line)
+    scores = {"perplexity", "token_accuracy", "exact_match", "bleu", "best"}
+    assert all(scores <= line.keys() for line in lines if "valid_loss" in line)
     assert lines[0]["loss"] == console.steps[0][1]
     assert lines[1]["loss"] == pytest.approx(np.mean([loss for _, loss, _ in console.steps[1:25]]))
     assert trainer.lines == lines
@@ -226,8 +227,9 @@ def test_saving_counts_the_best_loss_and_the_patience(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_settings_reach_the_optimizer(tmp_path, optimizer):
-    trainer = trainer_of(tmp_path, optimizer=optimizer, beta1=0.8, beta2=0.95, **({"weight_decay": 0.3} if optimizer == "adamw" else {}))
+    decay = {"weight_decay": 0.3} if optimizer == "adamw" else {}
+    trainer = trainer_of(tmp_path, optimizer=optimizer, beta1=0.8, beta2=0.95, **decay)
     assert type(trainer.optimizer).__name__.lower() == optimizer
     assert trainer.optimizer.betas == (0.8, 0.95)
-    assert trainer.optimizer.weight_decay == (0.3 if optimizer == "adamw" else 0.0)
+    assert trainer.optimizer.weight_decay == decay.get("weight_decay", 0.0)
     assert isinstance(trainer.batches, Batches) and trainer.batches.seed == trainer.settings.seed

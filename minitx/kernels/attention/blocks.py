@@ -7,10 +7,11 @@ from numba import boolean, int64, types, uint64
 from ..dropout import philox
 from ..runtime import launch
 
-# The options of what a thread runs. As a function of its own it is compiled once; inside the prange loop, Numba would analyse it several times.
-WORKER = {"fastmath": launch.OPTIONS["fastmath"], "error_model": "numpy", "nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# The options of what a thread runs: a function of its own, since Numba analyses the body of a prange several times.
+WORKER = {"fastmath": launch.OPTIONS["fastmath"], "error_model": "numpy", "nogil": True,
+          "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-_TILE = 1 << 19  # query_block · key_block · d: OpenBLAS multiplies matrices of up to 10⁶ without packing them first, at full speed
+_TILE = 1 << 19  # query_block · key_block · d: up to 10⁶, OpenBLAS multiplies without packing the matrices first
 _FEW_HEADS = 8  # fewer (sequence, head) pairs than this are cut further, for the threads to have something to share
 _FEW_QUERIES = 16  # to transpose the keys for fewer costs more than it gains
 _NO_MASK = np.empty((0, 0, 0, 0), bool)
@@ -24,9 +25,9 @@ def readable(x):
 def shared(q, k, heads, causal, lengths, p, key, mask):
     """A tuple of the types in `kinds`.
 
-    query_block, key_block: rows and columns of a tile of scores. chunks: into how many the query blocks of a head are dealt out, one to each in
-    turn, where there are few heads. groups: how many share the work; each has scratch memory of its own. transposed: whether a head has queries
-    enough to lay its keys out transposed first.
+    query_block, key_block: rows and columns of a tile of scores. chunks: into how many the query blocks of a head are
+    dealt out, one to each in turn, where there are few heads. groups: how many share the work; each has scratch memory
+    of its own. transposed: whether a head has queries enough to lay its keys out transposed first.
     """
     (batch, tq, width), tk = q.shape, k.shape[1]
     lengths = _full(batch, tk) if lengths is None else np.clip(lengths, 0, tk).astype(np.int32)
@@ -36,13 +37,15 @@ def shared(q, k, heads, causal, lengths, p, key, mask):
     key_block = max(32, min(128, _TILE // (query_block * max(1, width // heads)) // 32 * 32))
     chunks = max(1, min(-(-tq // query_block), _FEW_HEADS // max(1, batch * heads)))
     groups = max(1, min(batch * heads * chunks, 32))
-    return heads, causal, lengths, mask, p > 0, threshold, kept, key, query_block, key_block, chunks, groups, tq >= _FEW_QUERIES
+    transposed = tq >= _FEW_QUERIES
+    return heads, causal, lengths, mask, p > 0, threshold, kept, key, query_block, key_block, chunks, groups, transposed
 
 
 def kinds(real):
     """The Numba types of what `shared` returns, for attention in the scalar type `real`."""
-    return types.Tuple((int64, boolean, types.Array(types.int32, 1, "C", readonly=True), types.Array(types.boolean, 4, "A", readonly=True),
-                        boolean, uint64, real, uint64, int64, int64, int64, int64, boolean))
+    lengths, mask = types.Array(types.int32, 1, "C", readonly=True), types.Array(types.boolean, 4, "A", readonly=True)
+    return types.Tuple((int64, boolean, lengths, mask, boolean, uint64, real, uint64,
+                        int64, int64, int64, int64, boolean))
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,7 +1,7 @@
-"""Attention on the CPU: for each block of queries, tiles of scores that stay in cache, two BLAS products per tile, straight on the strided heads.
+"""Attention on the CPU: for a block of queries, tiles of scores that stay in cache, two BLAS products per tile.
 
-Tiles of keys that no query of the block sees are not computed. Who computes what depends on the shape alone, so the bits do not depend on the
-number of threads.
+The heads are read where they lie. Tiles of keys that no query of the block sees are not computed. The work is cut by
+the shape alone, so the bits do not depend on the number of threads.
 """
 import math
 
@@ -22,11 +22,13 @@ def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=Non
     """See reference.attention."""
     check(q, k, v, heads, lengths, mask)
     out, log_sum_exp = empty(q.shape, q.dtype), empty((q.shape[0], heads, q.shape[1]), q.dtype)
-    _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), blocks.shared(q, k, heads, causal, lengths, p, key, mask), out, log_sum_exp)
+    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask)
+    _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, out, log_sum_exp)
     return out, log_sum_exp
 
 
-@compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), writes(real, 3), writes(real, 3)), **launch.OPTIONS)
+@compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), writes(real, 3),
+                        writes(real, 3)), **launch.OPTIONS)
 def _attention(q, k, v, shared, out, log_sum_exp):
     heads, chunks, groups = shared[0], shared[10], shared[11]
     items = q.shape[0] * heads * chunks
@@ -68,9 +70,11 @@ def _items(start, stop, q, k, v, shared, out, log_sum_exp):
             for left in range(0, block_sees, key_block):
                 columns = min(key_block, block_sees - left)
                 if transposed:
-                    gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded, zero, scores, step)
+                    gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded,
+                         zero, scores, step)
                 else:
-                    gemm(False, True, count, columns, d, root, q[b, first:, column:], q_step, k[b, left:, column:], k_step, zero, scores, step)
+                    gemm(False, True, count, columns, d, root, q[b, first:, column:], q_step, k[b, left:, column:],
+                         k_step, zero, scores, step)
                 for i in range(count):
                     query = first + i
                     sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
@@ -90,7 +94,8 @@ def _items(start, stop, q, k, v, shared, out, log_sum_exp):
                     total[i] += sum_of_row
                     largest[i] = new
                     if drop:
-                        offset = philox.factors(factors, ((b * heads + h) * tq + query) * tk + left, sees, key, threshold, kept)
+                        element = ((b * heads + h) * tq + query) * tk + left
+                        offset = philox.factors(factors, element, sees, key, threshold, kept)
                         tiles.multiply(scores, i, factors, offset, sees)
                 gemm(False, False, count, d, columns, one, scores, step, v[b, left:, column:], v_step,
                      zero if left == 0 else one, out[b, first:, column:], width)

@@ -1,4 +1,4 @@
-"""The backward pass of attention on the CPU: the weights are recomputed tile by tile, with five BLAS products per tile."""
+"""The backward pass of attention on the CPU: weights recomputed tile by tile, with five BLAS products per tile."""
 import math
 
 import numpy as np
@@ -13,7 +13,8 @@ from . import blocks, tiles
 from .reference import check
 
 
-def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, lengths=None, p=0.0, key=0, mask=None, packed=False):
+def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, lengths=None, p=0.0, key=0, mask=None,
+                       packed=False):
     """See reference.attention_backward."""
     check(q, k, v, heads, lengths, mask, packed)
     (batch, tq, width), tk, dtype = q.shape, k.shape[1], q.dtype
@@ -30,7 +31,8 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
         columns = 0, 0, 0
     parts = empty((2, chunks if chunks > 1 else 0, batch, tk, width), dtype)
     g, out, log_sum_exp = np.ascontiguousarray(g), np.ascontiguousarray(out), np.ascontiguousarray(log_sum_exp)
-    _attention_backward(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, g, out, log_sum_exp, parts, *columns, dq, dk, dv)
+    _attention_backward(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, g, out, log_sum_exp, parts,
+                        *columns, dq, dk, dv)
     if tq == 0:
         dk.fill(0)
         dv.fill(0)
@@ -40,17 +42,17 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
     return (dq, dk) if packed == "kv" else dq if packed else (dq, dk, dv)
 
 
-@compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), reads(real, 3, "C"), reads(real, 3, "C"),
-                        reads(real, 3, "C"), writes(real, 5), int64, int64, int64, writes(real, 3), writes(real, 3), writes(real, 3)),
-          **launch.OPTIONS)
+@compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), reads(real, 3, "C"),
+                        reads(real, 3, "C"), reads(real, 3, "C"), writes(real, 5), int64, int64, int64, writes(real, 3),
+                        writes(real, 3), writes(real, 3)), **launch.OPTIONS)
 def _attention_backward(q, k, v, shared, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
-    """Where a head has several chunks, each leaves its dk and dv in `parts` (2, chunks, batch, tk, width), to be summed."""
+    """Where a head has several chunks, each leaves its dk and dv in `parts` (2, chunks, batch, tk, width)."""
     heads, chunks, groups = shared[0], shared[10], shared[11]
     items = q.shape[0] * heads * chunks
     threads = launch.share(4 * q.shape[0] * heads * q.shape[1] * k.shape[1])
     for group in prange(groups):
-        _items(group * items // groups, (group + 1) * items // groups, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k_column, v_column,
-               dq, dk, dv)
+        _items(group * items // groups, (group + 1) * items // groups, q, k, v, shared, g, out, log_sum_exp, parts,
+               q_column, k_column, v_column, dq, dk, dv)
     launch.restore(threads)
 
 
@@ -86,15 +88,17 @@ def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
                 if block_sees <= 0:
                     tiles.clear(dq[b], first + i, dq_column, dq_column + d)
             added = one
-            if first == chunk * query_block:  # keys that the first block sees are written, the others cleared, and later blocks add
+            if first == chunk * query_block:  # the first block writes what it sees, later blocks add
                 added = zero
                 for j in range(max(0, block_sees), tk):
                     tiles.clear(into_k, j, dk_column, dk_column + d)
                     tiles.clear(into_v, j, dv_column, dv_column + d)
             for left in range(0, block_sees, key_block):
                 columns = min(key_block, block_sees - left)
-                gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded, zero, weights, step)
-                gemm(False, False, count, columns, d, one, g[b, first:, column:], width, values[:, left:], padded, zero, dweights, step)
+                gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded,
+                     zero, weights, step)
+                gemm(False, False, count, columns, d, one, g[b, first:, column:], width, values[:, left:], padded,
+                     zero, dweights, step)
                 for i in range(count):
                     query = first + i
                     sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
@@ -103,7 +107,8 @@ def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
                     if hides:
                         tiles.hide(weights, i, sees, used, mask, b, h, query, left)
                     if drop:
-                        offset = philox.factors(factors, ((b * heads + h) * tq + query) * tk + left, sees, key, threshold, kept)
+                        element = ((b * heads + h) * tq + query) * tk + left
+                        offset = philox.factors(factors, element, sees, key, threshold, kept)
                         tiles.multiply(dweights, i, factors, offset, sees)
                     tiles.softmax_backward(weights, dweights, i, used, log_sum_exp[b, h, query], delta[i])
                     if hides:
@@ -111,9 +116,9 @@ def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
                         tiles.forget(dweights, i, sees, columns, mask, b, h, query, left)
                     if drop:
                         tiles.multiply(weights, i, factors, offset, sees)
-                gemm(True, False, columns, d, count, one, weights, step, g[b, first:, column:], width, added, into_v[left:, dv_column:],
-                     into_v.shape[1])
-                gemm(True, False, columns, d, count, root, dweights, step, q[b, first:, column:], q_step, added, into_k[left:, dk_column:],
-                     into_k.shape[1])
-                gemm(False, False, count, d, columns, root, dweights, step, k[b, left:, column:], k_step, zero if left == 0 else one,
-                     dq[b, first:, dq_column:], dq.shape[2])
+                gemm(True, False, columns, d, count, one, weights, step, g[b, first:, column:], width,
+                     added, into_v[left:, dv_column:], into_v.shape[1])
+                gemm(True, False, columns, d, count, root, dweights, step, q[b, first:, column:], q_step,
+                     added, into_k[left:, dk_column:], into_k.shape[1])
+                gemm(False, False, count, d, columns, root, dweights, step, k[b, left:, column:], k_step,
+                     zero if left == 0 else one, dq[b, first:, dq_column:], dq.shape[2])

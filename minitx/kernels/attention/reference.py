@@ -1,4 +1,4 @@
-"""Attention in plain NumPy, with every (tq, tk) matrix stored; `attention` and `attention_weights` run on Tensors as well."""
+"""Attention in plain NumPy, every (tq, tk) matrix stored; `attention` and `attention_weights` also run on Tensors."""
 import math
 
 import numpy as np
@@ -9,7 +9,7 @@ from ..dropout.reference import dropout
 def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=None):
     """softmax(q kᵀ / √d) v for each head, over the keys that a query sees; zeros for a query that sees none.
 
-    q (batch, tq, heads·d), k and v (batch, tk, heads·d): float32 or float64; slices of a wider projection are read in place.
+    q (batch, tq, heads·d), k and v (batch, tk, heads·d): float32 or float64; may be slices of a wider projection.
     causal: query i sees the keys up to i + tk − tq, so that with tq < tk the queries are the last of the sequence.
     lengths (batch,) integers: only the first lengths[b] keys are seen; None for all.
     p, key: dropout on the weights, drawn for element ((b·heads + h)·tq + i)·tk + j.
@@ -23,11 +23,12 @@ def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=Non
     return _merged(weights @ _split(v, heads)), log_sum_exp
 
 
-def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, lengths=None, p=0.0, key=0, mask=None, packed=False):
+def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, lengths=None, p=0.0, key=0, mask=None,
+                       packed=False):
     """dq, dk, dv from g = ∂L/∂out (batch, tq, heads·d) and what `attention` took and returned.
 
-    packed says which of q, k and v are neighbouring columns of one projection, whose gradient is then returned in one array: False, none; "kv",
-    k and v: dq and (batch, tk, 2·heads·d); True, all three: (batch, tq, 3·heads·d).
+    packed says which of q, k and v are neighbouring columns of one projection, whose gradient is then returned in one
+    array: False, none; "kv", k and v: dq and (batch, tk, 2·heads·d); True, all three: (batch, tq, 3·heads·d).
     """
     check(q, k, v, heads, lengths, mask, packed)
     scale = 1 / math.sqrt(q.shape[-1] // heads)
@@ -46,7 +47,7 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
 
 
 def attention_weights(q, k, heads, causal=False, lengths=None, mask=None):
-    """The weights (batch, heads, tq, tk) with which `attention` averages the values, for pictures; each row sums to 1, or to 0 if it sees no key."""
+    """The weights (batch, heads, tq, tk) that average the values; each row sums to 1, or to 0 if it sees no key."""
     check(q, k, k, heads, lengths, mask)
     return _weights(q, k, heads, causal, lengths, mask)[0]
 
@@ -61,9 +62,10 @@ def _weights(q, k, heads, causal, lengths, mask):
     largest = np.where(largest == -np.inf, largest.dtype.type(0), largest)
     exponentials = np.exp(scores - largest)
     total = np.sum(exponentials, axis=-1, keepdims=True)
-    none = total == 0
-    weights = exponentials / np.where(none, total.dtype.type(1), total)
-    log_sum_exp = np.where(none, total.dtype.type(-np.inf), largest + np.log(np.where(none, total.dtype.type(1), total)))
+    none, zero, one = total == 0, total.dtype.type(0), total.dtype.type(1)
+    total = np.where(none, one, total)
+    weights = exponentials / total
+    log_sum_exp = largest + np.log(total) - np.where(none, total.dtype.type(np.inf), zero)
     return weights, log_sum_exp.reshape(scores.shape[:-1])
 
 
@@ -93,7 +95,8 @@ def _merged(x):
 def check(q, k, v, heads, lengths, mask, packed=False):
     """Raise ValueError with what is wrong, what was expected and the likely fix."""
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
-        raise ValueError(f"attention: query, key and value have shapes {q.shape}, {k.shape}, {v.shape}; each must be (batch, time, heads * d_head)")
+        raise ValueError(f"attention: query, key and value have shapes {q.shape}, {k.shape}, {v.shape}; "
+                         "each must be (batch, time, heads * d_head)")
     batch, tk, width = k.shape
     if v.shape != k.shape:
         raise ValueError(f"attention: value has shape {v.shape} but key has {k.shape}; they must be the same")
@@ -102,17 +105,21 @@ def check(q, k, v, heads, lengths, mask, packed=False):
     if q.shape[2] != width:
         raise ValueError(f"attention: key has {width} features but query has {q.shape[2]}; both need heads * d_head")
     if heads < 1 or width % heads:
-        raise ValueError(f"attention: {width} features cannot be shared among {heads} heads; choose heads that divide d_model")
+        raise ValueError(f"attention: {width} features cannot be shared among {heads} heads; choose a divisor")
     if not q.dtype == k.dtype == v.dtype:
-        raise ValueError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them the same with .astype")
+        raise ValueError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them one with .astype")
     if q.dtype.char not in "fd":
-        raise ValueError(f"attention: query, key and value are {q.dtype}, expected float32 or float64; use .astype(np.float32)")
+        raise ValueError(f"attention: the inputs are {q.dtype}, expected float32 or float64; use .astype(np.float32)")
     if lengths is not None and np.shape(lengths) != (batch,):
-        raise ValueError(f"attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of real keys of each sequence")
+        raise ValueError(f"attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of "
+                         "real keys of each sequence")
     if mask is not None and mask.dtype != bool:
-        raise ValueError(f"attention: mask is {mask.dtype}; expected bool, True where a query may see a key (for an additive mask, pass mask == 0)")
-    if mask is not None and (mask.ndim > 4 or any(m not in (1, n) for m, n in zip(mask.shape[::-1], (tk, q.shape[1], heads, batch)))):
-        raise ValueError(f"attention: mask has shape {mask.shape}; it must broadcast to (batch, heads, tq, tk) = {(batch, heads, q.shape[1], tk)}")
+        raise ValueError(f"attention: mask is {mask.dtype}; expected bool, True where a query may see a key "
+                         "(for an additive mask, pass mask == 0)")
+    full = batch, heads, q.shape[1], tk
+    if mask is not None and (mask.ndim > 4 or any(m not in (1, n) for m, n in zip(mask.shape[::-1], full[::-1]))):
+        raise ValueError(f"attention: mask has shape {mask.shape}; it must broadcast to (batch, heads, tq, tk), here "
+                         f"{full}")
     if packed not in (False, True, "kv"):
         raise ValueError(f"attention: packed is {packed!r}; expected False, True or 'kv'")
     if packed is True and q.shape != k.shape:

@@ -1,7 +1,7 @@
-"""What the forward and the backward pass do to a tile of scores, a row at a time, and how a head is laid out for BLAS. Compiled code only.
+"""What forward and backward pass do to a tile of scores, a row at a time, and how a head is laid out for BLAS.
 
-A tile has a row per query and a column per key. Its rows are processed up to a multiple of 8 columns, so that no loop ends in scalar code:
-13 exponentials take longer than 16.
+A tile has a row per query and a column per key. Its rows are processed up to a multiple of 8 columns, so that no loop
+ends in scalar code: 13 exponentials take longer than 16. All functions are for use in compiled code.
 """
 import numpy as np
 from numba.core.imputils import impl_ret_borrowed
@@ -14,7 +14,7 @@ from ..runtime import vector
 def transpose(x, batch, column, d, count, into):
     """into[:, :count] = x[batch, :count, column : column + d]ᵀ.
 
-    With it a product of a block of rows with all of x's needs no transposition in BLAS, whose small products are then 1.4 times as fast.
+    A block of queries times this needs no transposition in BLAS, whose small products are then 1.4 times as fast.
     """
     whole = count // 4 * 4
     for j in range(0, whole, 4):
@@ -32,7 +32,7 @@ def transpose(x, batch, column, d, count, into):
 
 @intrinsic
 def _neighbours(typingctx, row):
-    """The same one-dimensional array, of which the compiler then knows that its elements are neighbours in memory, as the wrapper has checked."""
+    """The same array, known to the compiler to have its elements side by side in memory (`readable` saw to it)."""
 
     def codegen(context, builder, signature, arguments):
         return impl_ret_borrowed(context, builder, signature.return_type, arguments[0])
@@ -48,7 +48,7 @@ def padded(columns, scores):
 
 @register_jitable
 def hide(scores, i, seen, columns, mask, batch, head, query, first_key):
-    """Set row i's scores of keys that its query does not see to −inf: from column `seen` on, and where the mask, if there is one, says so."""
+    """Set row i to −inf where its query does not see the key: from column `seen` on, and where the mask is false."""
     for j in range(seen, columns):
         scores[i, j] = -np.inf
     if mask.size > 0:

@@ -1,4 +1,4 @@
-r"""A linear layer with its activation: out = f(x Wᵀ + b), f one of none, ReLU and GELU, with dropout on the result if p > 0.
+r"""A linear layer with its activation: out = f(x Wᵀ + b), f one of none, ReLU and GELU, then dropout if p > 0.
 
 With pre = x Wᵀ + b and the mask m (each element 0 or 1/(1 − p)):
 
@@ -8,13 +8,13 @@ GELU (Hendrycks and Gimpel 2016), Φ and φ being the standard normal's distribu
 
     f(z) = z Φ(z)                    f′(z) = Φ(z) + z φ(z)
 
-The backward pass. The loss L depends on x, W and b through pre alone, so with g = ∂L/∂out and dpre = ∂L/∂pre = g ∘ slope, from
-pre_ij = Σ_k x_ik W_jk + b_j:
+The backward pass. The loss L depends on x, W and b through pre alone, so with g = ∂L/∂out and
+dpre = ∂L/∂pre = g ∘ slope, from pre_ij = Σ_k x_ik W_jk + b_j:
 
     dx = dpre W                      dW = dpreᵀ x                     db = Σ_i dpre_i
 
-GELU keeps `slope`, not pre: as many bytes, but the exponential is then computed once, and the mask is not needed again. ReLU keeps `out`:
-wherever out > 0 the slope is 1/(1 − p), elsewhere it is 0.
+GELU keeps `slope`, not pre: as many bytes, but the exponential is then computed once, and the mask is not needed
+again. ReLU keeps `out`: wherever out > 0 the slope is 1/(1 − p), elsewhere it is 0.
 """
 from ..runtime.registry import serve
 

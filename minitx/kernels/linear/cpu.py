@@ -1,6 +1,7 @@
-"""The linear layer on the CPU: a BLAS product per block of rows, and everything elementwise done to that block while it is in cache.
+"""The linear layer on the CPU: a BLAS product per block of rows, its elementwise part done while that is in cache.
 
-Work is cut by the shape alone, and partial sums are added in the order of the blocks: the bits do not depend on the number of threads.
+Work is cut by the shape alone, and partial sums are added in the order of the blocks: the bits do not depend on the
+number of threads.
 """
 import numpy as np
 from numba import boolean, int64, prange, uint64
@@ -34,13 +35,15 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0):
     x, out_rows = x.reshape(-1, n_in), out.reshape(-1, n_out)
     row_blocks = _row_blocks(len(x))
     column_blocks = _up_to(8 // row_blocks, n_out // 256)  # for the few rows of a decoder's step
-    _linear(x, weight, absent.reshape(0) if bias is None else np.ascontiguousarray(bias), _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks, column_blocks,
-            out_rows, saved.reshape(-1, n_out) if activation == "gelu" else absent)
+    bias = absent.reshape(0) if bias is None else np.ascontiguousarray(bias)
+    slope = saved.reshape(-1, n_out) if activation == "gelu" else absent
+    _linear(x, weight, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks, column_blocks,
+            out_rows, slope)
     return out, saved
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 1, "C"), int64, boolean, uint64, real, uint64, int64, int64,
-                        writes(real, 2), writes(real, 2)), **launch.OPTIONS)
+@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 1, "C"), int64, boolean, uint64, real,
+                        uint64, int64, int64, writes(real, 2), writes(real, 2)), **launch.OPTIONS)
 def _linear(x, weight, bias, activation, drop, threshold, scale, key, row_blocks, column_blocks, out, slope):
     rows, n_in = x.shape
     n_out = weight.shape[0]
@@ -53,8 +56,8 @@ def _linear(x, weight, bias, activation, drop, threshold, scale, key, row_blocks
         if bias.size > 0:  # BLAS adds to what is there, at no cost: it would have set it to 0
             for i in range(top, bottom):
                 _copy(out[i, left:right], bias[left:right])
-        gemm(False, True, bottom - top, right - left, n_in, one, x[top:], n_in, weight[left:], n_in, one if bias.size > 0 else zero,
-             out[top:, left:], n_out)
+        gemm(False, True, bottom - top, right - left, n_in, one, x[top:], n_in, weight[left:], n_in,
+             one if bias.size > 0 else zero, out[top:, left:], n_out)
         mask = np.empty(right - left + 8, x.dtype)
         for i in range(top, bottom if activation > 0 else top):
             row = out[i, left:right]
@@ -124,18 +127,20 @@ def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, 
     parts, blocks_out, blocks_in = min(row_blocks, _PARTS), 1, 1
     if weight.size > _PART_ELEMENTS:
         parts, blocks_out, blocks_in = 1, _up_to(4, n_out // 256), _up_to(4, n_in // 256)
+    dweight_parts = empty((parts if needs_weight and parts > 1 else 0, n_out, n_in), dtype)
+    dbias_parts = empty((row_blocks if needs_bias else 0, n_out), dtype)
     _linear_backward(
-        g, x, weight, saved, _ACTIVATION[activation], philox.split(p)[1], row_blocks, parts, blocks_out, blocks_in, dpre_written, dpre,
-        dx.reshape(-1, n_in) if needs_x else absent, dweight if needs_weight else absent, dbias if needs_bias else absent.reshape(0),
-        empty((parts if needs_weight and parts > 1 else 0, n_out, n_in), dtype), empty((row_blocks if needs_bias else 0, n_out), dtype))
+        g, x, weight, saved, _ACTIVATION[activation], philox.split(p)[1], row_blocks, parts, blocks_out, blocks_in,
+        dpre_written, dpre, dx.reshape(-1, n_in) if needs_x else absent, dweight if needs_weight else absent,
+        dbias if needs_bias else absent.reshape(0), dweight_parts, dbias_parts)
     return dx, dweight, dbias
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), int64, real, int64, int64, int64,
-                        int64, writes(real, 2), reads(real, 2, "C"), writes(real, 2), writes(real, 2), writes(real, 1), writes(real, 3),
-                        writes(real, 2)), **launch.OPTIONS)
-def _linear_backward(g, x, weight, saved, activation, scale, row_blocks, parts, blocks_out, blocks_in, dpre_written, dpre, dx, dweight, dbias,
-                     dweight_parts, dbias_parts):
+@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), int64, real,
+                        int64, int64, int64, int64, writes(real, 2), reads(real, 2, "C"), writes(real, 2),
+                        writes(real, 2), writes(real, 1), writes(real, 3), writes(real, 2)), **launch.OPTIONS)
+def _linear_backward(g, x, weight, saved, activation, scale, row_blocks, parts, blocks_out, blocks_in, dpre_written,
+                     dpre, dx, dweight, dbias, dweight_parts, dbias_parts):
     """`dpre_written` and `dpre` are the same memory, or without an activation nothing and g."""
     rows, n_in = x.shape
     n_out = weight.shape[0]
@@ -162,8 +167,8 @@ def _linear_backward(g, x, weight, saved, activation, scale, row_blocks, parts, 
             first, last = a * n_out // blocks_out, (a + 1) * n_out // blocks_out
             left, right = b * n_in // blocks_in, (b + 1) * n_in // blocks_in
             into = dweight if parts == 1 else dweight_parts[part]
-            gemm(True, False, last - first, right - left, bottom - top, one, dpre[top:, first:], n_out, x[top:, left:], n_in, zero,
-                 into[first:, left:], n_in)
+            gemm(True, False, last - first, right - left, bottom - top, one, dpre[top:, first:], n_out, x[top:, left:],
+                 n_in, zero, into[first:, left:], n_in)
         if parts > 1:
             for i in prange(n_out):
                 row = dweight[i]

@@ -11,8 +11,9 @@ ACTIVATIONS = ("none", "relu", "gelu")
 def linear(x, weight, bias=None, activation="none", p=0.0, key=0):
     """out = dropout(f(x Wᵀ + b)).
 
-    x (..., in), weight (out, in), bias (out,) or None; `activation` is "none", "relu" or "gelu"; `p` and `key` are those of `dropout`.
-    Returns out (..., out) and what the backward pass needs of it: the slope ∂out/∂pre for GELU, `out` itself for ReLU, None otherwise.
+    x (..., in), weight (out, in), bias (out,) or None; `activation` is "none", "relu" or "gelu"; `p` and `key` are
+    those of `dropout`. Returns out (..., out) and what the backward pass needs of it: the slope ∂out/∂pre for GELU,
+    `out` itself for ReLU, None otherwise.
     Dropout needs an activation: without one, use the kernel that adds the result to the residual.
     """
     check(x, weight, bias, activation, p)
@@ -31,7 +32,7 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0):
 
 
 def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True)):
-    """dx, dweight, dbias from g = ∂L/∂out (..., out) and the `saved` of `linear`; None for each that `needs` does not ask for."""
+    """dx, dweight, dbias from g = ∂L/∂out (..., out) and what `linear` saved; None for what is not in `needs`."""
     if activation == "relu":
         g = np.where(saved > 0, g * g.dtype.type(philox.split(p)[1]), g.dtype.type(0))
     elif activation == "gelu":
@@ -50,11 +51,14 @@ def check(x, weight, bias, activation, p):
     if len(weight.shape) != 2:
         raise ValueError(f"linear: weight has shape {weight.shape}; expected (out features, in features)")
     if not x.shape or x.shape[-1] != weight.shape[1]:
-        raise ValueError(f"linear: x has shape {x.shape} but weight {weight.shape} takes {weight.shape[1]} features on the last axis of x; is weight transposed?")
+        raise ValueError(f"linear: x has shape {x.shape} but weight {weight.shape} takes {weight.shape[1]} features on "
+                         "the last axis of x; is weight transposed?")
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one per output feature of weight {weight.shape}")
+        raise ValueError(f"linear: bias has shape {bias.shape}; expected ({weight.shape[0]},), one per output feature "
+                         f"of weight {weight.shape}")
     if not x.dtype == weight.dtype == (weight if bias is None else bias).dtype:
-        raise ValueError(f"linear: x is {x.dtype}, weight {weight.dtype}{'' if bias is None else f', bias {bias.dtype}'}; make them the same with .astype")
+        others = f"weight {weight.dtype}" if bias is None else f"weight {weight.dtype}, bias {bias.dtype}"
+        raise ValueError(f"linear: x is {x.dtype}, {others}; make them the same with .astype")
     if x.dtype.char not in "fd":
         raise ValueError(f"linear: x and weight are {x.dtype}, expected float32 or float64; use .astype(np.float32)")
     if not 0 <= p <= 1:
