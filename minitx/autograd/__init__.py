@@ -1,11 +1,12 @@
 """The engine: reverse-mode differentiation of NumPy programs.
 
-To read it: `graph.py` (Op, Node, backward), `tensor.py` (what a Tensor is), `ops/` (each operation beside its gradient), `fused.py` (those that a kernel serves).
+To read it: `graph.py` (Op and Node), `backward.py` (the walk), `tensor.py` (what a Tensor is), `ops/` (each operation beside its gradient), `fused.py` (those that a kernel serves).
 Then `functional.py` (derivatives of functions), `check.py` (is a gradient right?) and `inspect.py` (what happened, and how long did it take?).
 """
 from .tensor import Tensor, tensor  # noqa: F401  (first: it builds on graph and ops)
 from . import ops, random  # noqa: F401
-from .graph import Op, gradients, no_grad, op  # noqa: F401
+from .backward import gradients  # noqa: F401
+from .graph import Op, no_grad, op  # noqa: F401
 from .check import gradcheck  # noqa: F401
 from .functional import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp  # noqa: F401
 from .inspect import detect_anomaly, draw, print_graph, profile  # noqa: F401

@@ -6,6 +6,7 @@ uᵀ (f(x + εv) − f(x − εv)) / 2ε, whose error is of order ε² + 10⁻¹
 import numpy as np
 
 from . import graph
+from .backward import gradients
 from .tensor import Tensor, tensor
 
 
@@ -97,7 +98,7 @@ class _Probe:
             pairs = [(out, u) for out, u in zip(outputs, cotangents) if out.requires_grad]
             wanted, found = [tensors[i] for i in self.checked], [None] * len(self.checked)
             if pairs:
-                found = graph.gradients([out for out, _ in pairs], wanted, [u for _, u in pairs], create_graph=create_graph)
+                found = gradients([out for out, _ in pairs], wanted, [u for _, u in pairs], create_graph=create_graph)
         return [Tensor(np.zeros_like(x.data)) if g is None else g for g, x in zip(found, wanted)]
 
 

@@ -11,6 +11,7 @@ import functools
 import numpy as np
 
 from . import graph, ops, random
+from .backward import frontier, own, propagate, seed_of
 from .graph import Node, grad_mode, mode, op
 from .tensor import Tensor, tensor
 
@@ -114,7 +115,7 @@ def checkpoint(function, *inputs):
         return function(*inputs)
     since, state, shapes = next(graph._count), random.state(), []
     out = _packed(function, inputs, shapes)
-    beginning, guards = graph.frontier([out], since)
+    beginning, guards = frontier([out], since)
     if beginning:
         own = tuple((x.node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs)
         taken = set(own)
@@ -161,7 +162,7 @@ def _(g, xs, needs, function, state, captured, wrapped):
     if out.shape != g.shape:
         raise RuntimeError(f"checkpoint: the function gave shape {out.shape} when it ran again and {g.shape} before; it must do the same each time")
     targets = [start.node or start for start, need in zip(starts, needs) if need]
-    found = iter(graph._propagate([out], [g], [*targets, *captured], differentiable, differentiable, since))
+    found = iter(propagate([out], [g], [*targets, *captured], differentiable, differentiable, since))
     return (*(next(found) if need else None for _, need in zip(xs, needs)), *found)
 
 
@@ -180,7 +181,7 @@ class _Trace:
                 self.starts.append(args[i])
             value = function(*args, **options)
         self.outputs = _tensors(name, value)
-        beginning, _ = graph.frontier(self.outputs, self.since)
+        beginning, _ = frontier(self.outputs, self.since)
         self.nested = outside and not set(beginning) <= set(self.starts)  # then results stay differentiable by what is outside
         self.value = value if self.nested else tuple(o.detach() for o in self.outputs) if isinstance(value, tuple) else value.detach()
 
@@ -193,10 +194,10 @@ class _Trace:
 def _contract(outputs, cotangents, inputs, since, create_graph, retain_graph=False):
     """The gradients of Σ outputs · cotangents by `inputs`, as Tensors; zeros where nothing depends. Walks only what was made from `since` on."""
     create_graph = create_graph or mode.recording and any(getattr(c, "requires_grad", False) for c in cotangents)
-    roots = [(out, graph._seed(out, cotangent, create_graph)) for out, cotangent in zip(outputs, cotangents) if out.requires_grad]
-    found = graph._propagate([out for out, _ in roots], [seed for _, seed in roots], [x.node or x for x in inputs], create_graph or retain_graph,
+    roots = [(out, seed_of(out, cotangent, create_graph)) for out, cotangent in zip(outputs, cotangents) if out.requires_grad]
+    found = propagate([out for out, _ in roots], [seed for _, seed in roots], [x.node or x for x in inputs], create_graph or retain_graph,
                              create_graph, since)
-    return tuple(Tensor(np.zeros_like(x.data)) if g is None else g if isinstance(g, Tensor) else Tensor(graph.own(g)) for g, x in zip(found, inputs))
+    return tuple(Tensor(np.zeros_like(x.data)) if g is None else g if isinstance(g, Tensor) else Tensor(own(g)) for g, x in zip(found, inputs))
 
 
 def _start(x, outside):

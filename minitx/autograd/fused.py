@@ -199,8 +199,7 @@ def cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0):
 
 @cross_attention.vjp
 def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key):
-    dq, dk, dv = _attention_backward(g, q, *_parts(kv, 2), out, log_sum_exp, heads, False, lengths, p, key)
-    return dq, np.concatenate((dk, dv), axis=-1)
+    return _attention_backward(g, q, *_parts(kv, 2), out, log_sum_exp, heads, False, lengths, p, key, packed="kv")
 
 
 def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):

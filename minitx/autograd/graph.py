@@ -1,4 +1,4 @@
-"""The tape: an `Op` computes and says how to differentiate itself, a `Node` remembers one call of it, `backward` walks the nodes.
+"""The tape: an `Op` computes and says how to differentiate itself, a `Node` remembers one call of it.
 
     @op
     def exp(x):
@@ -9,7 +9,7 @@
         return g * out
 
 Reverse mode rests on one identity. For y = f(x) and a scalar loss L, the gradient of x is the vector-Jacobian product (VJP)
-∂L/∂x = (∂L/∂y)ᵀ ∂y/∂x. Each op knows its own; `backward` multiplies them together from the last node to the first.
+∂L/∂x = (∂L/∂y)ᵀ ∂y/∂x. Each op knows its own; backward.py multiplies them together from the last node to the first.
 (Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.)
 """
 import contextlib
@@ -17,7 +17,6 @@ import dis
 import inspect
 import itertools
 import threading
-from operator import attrgetter
 
 import numpy as np
 
@@ -262,6 +261,8 @@ class Node:
         static = {name: value for name, value in self.static.items() if name != "needs"}
         out = self.op.reference(*aliases, **static)
         wanted = [x for x in aliases if isinstance(x, _Tensor) and x.requires_grad]
+        from .backward import gradients
+
         found = iter(gradients([out], wanted, [g], create_graph=True))
         return tuple(next(found) if isinstance(x, _Tensor) and x.requires_grad else None for x in aliases)
 
@@ -278,177 +279,6 @@ class Node:
         return f"<node {self.op.name} -> {self.dtype} {self.shape}>"
 
 
-def backward(tensor, gradient=None, *, retain_graph=False, create_graph=False):
-    """Add d(tensor)/d(leaf), contracted with `gradient`, to `.grad` of every leaf that requires it. See `Tensor.backward`."""
-    _check_root(tensor)
-    seeds = [_seed(tensor, gradient, create_graph)]
-    _propagate([tensor], seeds, None, retain_graph or create_graph, create_graph)
-
-
-def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_graph=None, allow_unused=True):
-    """Gradients of `outputs`, contracted with `cotangents`, with respect to `inputs`, without touching any `.grad`.
-
-    Args:
-        outputs, inputs: lists of Tensors; inputs may be leaves or anything that the outputs were computed from.
-        cotangents: one gradient per output; None stands for 1 and needs a scalar output.
-        create_graph: build the graph of the gradients, so that they can be differentiated again; implies retain_graph.
-        allow_unused: give None for an input that the outputs do not depend on; False makes that an error.
-
-    Returns: a list with one Tensor (or None) per input.
-    """
-    for tensor in outputs:
-        _check_root(tensor)
-    for position, tensor in enumerate(inputs):
-        if not tensor.requires_grad:
-            raise ValueError(f"gradients: input {position} (shape {tensor.shape}) does not require a gradient; create it with requires_grad=True")
-    cotangents = [None] * len(outputs) if cotangents is None else cotangents
-    seeds = [_seed(tensor, gradient, create_graph) for tensor, gradient in zip(outputs, cotangents, strict=True)]
-    found = _propagate(outputs, seeds, [tensor.node or tensor for tensor in inputs], retain_graph or create_graph, create_graph)
-    for position, gradient in enumerate(found):
-        if gradient is None and not allow_unused:
-            raise ValueError(f"gradients: the outputs do not depend on input {position} (shape {inputs[position].shape})")
-    return [g if g is None or isinstance(g, _Tensor) else _Tensor(own(g)) for g in found]
-
-
-def _propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
-    """Walk the graph from the roots. Leaves collect into `.grad` when `targets` is None; otherwise return the gradients of the targets.
-
-    With `since`, a creation order, only nodes made from then on are walked: what arrives at older targets is a part of their gradient (no hooks run).
-    """
-    wanted = None if targets is None else {key: None for key in targets}
-    lowest = since or (0 if targets is None else min((key.order if isinstance(key, Node) else 0) for key in targets))
-    order = _reachable(roots, lowest)
-    reached = None if lowest == 0 else set(order)
-    pending, own = {}, set()  # gradients on their way, by node; those in `own` were summed here, so nobody else holds them
-    leaves = {}
-
-    def deliver(parent, gradient):
-        if parent in pending:
-            if create_graph:
-                pending[parent] = pending[parent] + gradient
-            elif parent in own:
-                pending[parent] += gradient
-            else:
-                pending[parent] = pending[parent] + gradient
-                own.add(parent)
-        else:
-            pending[parent] = gradient
-
-    for root, seed in zip(roots, seeds):
-        deliver(root.node or root, seed)
-    for root in roots:
-        if root.node is None:
-            leaves[root] = True
-    monitor = mode.monitor
-    with grad_mode(create_graph):
-        for node in order:
-            g = pending.pop(node, None)
-            if g is not None:
-                if node.hooks:
-                    g = _run_hooks(node.hooks, g)
-                if wanted is not None and node in wanted:
-                    wanted[node] = g
-                if node.stamp != _writes and any(cell[0] > node.stamp for cell in node.guards):
-                    raise RuntimeError(f"{node.op.name}: a tensor that it kept for its gradient was changed in place before backward; "
-                                       "make the change on a copy, or after backward")
-                if monitor is not None:
-                    results = monitor.backward(node, g, create_graph)
-                elif create_graph:
-                    results = node.differentiable_gradients(g)
-                else:
-                    results = node.gradients(g)
-                for parent, gradient in zip(node.parents, results):
-                    if parent is None or gradient is None:
-                        continue
-                    if gradient.shape != parent.shape:
-                        gradient = _unbroadcast(node, gradient, parent.shape)
-                    if gradient.dtype != parent.dtype:
-                        gradient = gradient.astype(parent.dtype)
-                    if isinstance(parent, Node):
-                        if reached is None or parent in reached or parent in wanted:
-                            deliver(parent, gradient)
-                    elif wanted is None and not parent.hooks and not create_graph:
-                        parent.accumulate_grad(gradient)
-                    else:
-                        leaves[parent] = True
-                        deliver(parent, gradient)
-            results = gradient = None  # or the next rule would run while these are still held
-            if not retain_graph:
-                node.free()
-        for leaf in leaves:
-            g = _run_hooks(leaf.hooks, pending[leaf]) if leaf.hooks and since is None else pending[leaf]
-            if wanted is None:
-                leaf.accumulate_grad(g)
-            elif leaf in wanted:
-                wanted[leaf] = g
-    return None if wanted is None else [pending.get(key) if wanted[key] is None else wanted[key] for key in targets]
-
-
-def _reachable(roots, lowest):
-    """All nodes that the roots came from and whose order is at least `lowest`, last created first. Iterative: a chain of any length works."""
-    seen = {root.node for root in roots if root.node is not None and root.node.order >= lowest}
-    order, stack = list(seen), list(seen)
-    while stack:
-        node = stack.pop()
-        if node.saved is None:
-            raise RuntimeError(f"{node.op.name}: backward has already been through here and freed what it kept; "
-                               "pass retain_graph=True to the first backward, or compute the forward again")
-        for parent in node.parents:
-            if isinstance(parent, Node) and parent not in seen and parent.order >= lowest:
-                seen.add(parent)
-                stack.append(parent)
-                order.append(parent)
-    order.sort(key=attrgetter("order"), reverse=True)
-    return order
-
-
-def frontier(outputs, since):
-    """Where the graph of `outputs` that was made from `since` on begins: the leaves and older nodes it stands on, and the guards of all that it keeps."""
-    nodes = _reachable(outputs, since)
-    found = dict.fromkeys(parent for node in nodes for parent in node.parents if parent is not None)
-    found.update(dict.fromkeys(tensor.node or tensor for tensor in outputs if tensor.requires_grad))
-    beginning = [key for key in found if not isinstance(key, Node) or key.order < since]
-    return beginning, [cell for node in nodes for cell in node.guards]
-
-
-def _unbroadcast(node, gradient, shape):
-    """Sum over the axes along which NumPy repeated an input of `shape`."""
-    extra = gradient.ndim - len(shape)
-    if extra < 0 or any(n not in (1, m) for n, m in zip(shape, gradient.shape[extra:])):
-        raise RuntimeError(f"{node.op.name}: its VJP rule returned a gradient of shape {gradient.shape} for an input of shape {shape}")
-    repeated = [extra + i for i, n in enumerate(shape) if n == 1]
-    return gradient.sum(axis=(*range(extra), *repeated)).reshape(shape)
-
-
-def _run_hooks(hooks, g):
-    for hook in tuple(hooks.values()):
-        tensor = g if isinstance(g, _Tensor) else _Tensor(g)
-        result = hook(tensor)
-        if result is not None:
-            g = result if isinstance(g, _Tensor) else getattr(result, "data", result)
-    return g
-
-
-def _check_root(tensor):
-    if not tensor.requires_grad:
-        raise RuntimeError(f"backward: this tensor (shape {tensor.shape}) does not depend on anything that requires a gradient. "
-                           "Was it computed under no_grad, or did no input have requires_grad=True?")
-
-
-def _seed(tensor, gradient, create_graph):
-    if gradient is None:
-        if tensor.size != 1:
-            raise RuntimeError(f"backward: the output has shape {tensor.shape}, not one element; pass its cotangent, backward(gradient) of the same shape, "
-                               "or reduce it first (.sum(), .mean())")
-        gradient = np.ones_like(tensor.data)
-    array = gradient.data if isinstance(gradient, _Tensor) else np.asarray(gradient)
-    if array.shape != tensor.shape:
-        raise ValueError(f"backward: the cotangent has shape {array.shape} but the output has shape {tensor.shape}")
-    if create_graph:
-        return gradient if isinstance(gradient, _Tensor) else _Tensor(array.astype(tensor.dtype))
-    return array.astype(tensor.dtype, copy=False)
-
-
 def _keep(i, args, arrays, guards):
     """Array `i` as the tape keeps it: guarded against later writes, or a copy where nothing could tell of them."""
     arg = args[i]
@@ -461,11 +291,6 @@ def _keep(i, args, arrays, guards):
     elif isinstance(arg, np.ndarray) and (arg.flags.writeable or arg.base is not None):
         arrays[i] = arg.copy()  # a bare array, or a look into one: its owner may change it before backward
     return arrays[i]
-
-
-def own(gradient):
-    """A copy that belongs to nobody else: rules may return views, the same array twice, or a NumPy scalar."""
-    return np.array(gradient) if isinstance(gradient, (np.ndarray, np.generic)) else gradient.copy()
 
 
 def _guard(tensor):

@@ -15,7 +15,7 @@ import weakref
 
 import numpy as np
 
-from . import graph
+from .backward import reachable
 from .graph import Node, mode
 
 
@@ -202,7 +202,7 @@ def _rows(tensor, names):
         number[key] = len(rows)
         rows.append((key, call, f"{key.dtype} {tuple(key.shape)}", kept, [number[parent] for parent in parents]))
 
-    for node in reversed(graph._reachable([tensor], 0)) if tensor.node else []:
+    for node in reversed(reachable([tensor], 0)) if tensor.node else []:
         parents = [parent for parent in node.parents if parent is not None]
         for leaf in parents:
             if leaf not in number:

@@ -5,6 +5,7 @@ Everything that computes is an op in `ops`; here is only what a Tensor *is* and 
 import numpy as np
 
 from . import graph, ops
+from .backward import backward, own
 
 
 class Tensor:
@@ -112,17 +113,17 @@ class Tensor:
             retain_graph: keep what the nodes saved, so that another backward may pass through them.
             create_graph: make `.grad` differentiable; implies retain_graph.
         """
-        graph.backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
+        backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
     def accumulate_grad(self, gradient):
         """Add `gradient` (array, or Tensor under create_graph) to `.grad`; never keeps a reference to an array that others may hold."""
         if isinstance(gradient, Tensor):
-            gradient = gradient if gradient.requires_grad else Tensor(graph.own(gradient.data))
+            gradient = gradient if gradient.requires_grad else Tensor(own(gradient.data))
             self.grad = gradient if self.grad is None else self.grad + gradient
         elif self.grad is None:
             buffer = self.grad_buffer
             if buffer is None:
-                self.grad = Tensor(graph.own(gradient))
+                self.grad = Tensor(own(gradient))
             else:
                 buffer.data[...] = gradient
                 self.grad = buffer
