@@ -1,11 +1,11 @@
 """Lesson: add an operation to minitx.
 
-    python examples/add_an_operation.py [folder for the picture]
+    python examples/add_an_operation.py            # the picture goes into the current folder, or --out FOLDER
 
-The operation is Mish, x · tanh(softplus(x)) (Misra 2019), an activation that minitx does not have. At the end it has a
-gradient of any order, answers to NumPy, works on float32 and float64, broadcasts, and has been checked.
+The operation is Mish, x · tanh(softplus(x)) (Misra 2019), an activation that minitx does not have. At the end it has
+a gradient of any order, answers to NumPy, works on float32 and float64, broadcasts, and has been checked.
 """
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -14,15 +14,20 @@ import minitx as mx
 from minitx.autograd import gradcheck, op
 from minitx.autograd.functional import grad, hessian
 
+parser = argparse.ArgumentParser(description="add an activation, check its gradient and draw it")
+parser.add_argument("--out", default=".", metavar="FOLDER", help="where the picture goes (the current folder)")
+parser.add_argument("--quick", action="store_true", help="does nothing here: this example takes a moment as it is")
+options = parser.parse_args()
+
 # 1. An operation is a forward on arrays, and a rule that says how a gradient passes through it backwards.
 #
 # With s = softplus(x) = log(1 + eˣ), whose derivative is σ(x), the product and chain rules give
 #
 #     d/dx  x tanh(s)  =  tanh(s) + x · (1 − tanh²(s)) · σ(x)
 #
-# The rule multiplies this by `g`, the gradient of the output. The names of its parameters say what the tape keeps until
-# then: here `x`. (Had it named `out`, the output would be kept instead.) It is written with operations that work on
-# arrays and on Tensors alike, which is all that higher derivatives need.
+# The rule multiplies this by `g`, the gradient of the output. The names of its parameters say what the tape keeps
+# until then: here `x`. (Had it named `out`, the output would be kept instead.) It is written with operations that work
+# on arrays and on Tensors alike, which is all that higher derivatives need.
 
 
 @op
@@ -54,7 +59,8 @@ print("\nfirst order:      ", gradcheck(mish, np.linspace(-3, 3, 12).reshape(3, 
 print("and broadcast:    ", gradcheck(lambda a, b: mish(a + b), [np.ones((3, 1)), np.linspace(-1, 1, 4)]))
 
 
-# 4. What a wrong rule looks like. This one forgets the inner derivative σ(x), and is caught at the element where it hurts most.
+# 4. What a wrong rule looks like. This one forgets the inner derivative σ(x), and is caught at the element where it
+# hurts most.
 
 @op
 def careless_mish(x):
@@ -80,7 +86,8 @@ except TypeError as error:
     print("a wrong name:     ", error)
 
 
-# 5. The second derivative came for free, because the rule is made of operations that have rules. So did everything built on it.
+# 5. The second derivative came for free, because the rule is made of operations that have rules. So did everything
+# built on it.
 
 print("\nsecond order:     ", gradcheck(mish, np.linspace(-3, 3, 5), order=2))
 print("d²/dx² at 0:      ", grad(grad(mish))(np.float64(0.0)).item())
@@ -112,10 +119,9 @@ def picture(path):
         axis.set_title(title)
         axis.grid(alpha=0.3)
     axes[0].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     return path
 
 
-folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-folder.mkdir(parents=True, exist_ok=True)
-print("\nsaved", picture(folder / "add_an_operation.png"))
+print("\nThe picture:", picture(Path(options.out) / "add_an_operation.png"))

@@ -9,13 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PNG = b"\x89PNG\r\n\x1a\n"
-DRAWING = {  # what stands before the folder for the picture on the command line
-    "train_by_hand": ["--quick", "--out"],
-    "positional_encodings": ["--quick", "--out"],
-    "what_a_mask_hides": ["--quick", "--out"],
-    "cross_attention": ["--quick", "--out"],
-    "add_an_operation": [],
-}
+DRAWING = ["train_by_hand", "positional_encodings", "what_a_mask_hides", "cross_attention", "add_an_operation",
+           "add_a_kernel"]
 EXAMPLES = [*DRAWING, "add_a_language"]
 
 
@@ -25,7 +20,7 @@ def ran(request, tmp_path_factory):
     name, work = request.param, tmp_path_factory.mktemp(request.param)
     command = [sys.executable, str(ROOT / "examples" / f"{name}.py")]
     if name in DRAWING:
-        command += [*DRAWING[name], str(work / "pictures")]
+        command += ["--quick", "--out", str(work / "pictures")]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(command, cwd=work, capture_output=True, encoding="utf-8", timeout=600,
                           env=os.environ | {"PYTHONPATH": path, "PYTHONUTF8": "1"})
@@ -86,6 +81,21 @@ def cross_attention(printed):
 def add_an_operation(printed):
     assert len(re.findall(r"(first order|broadcast|second order): +True", printed)) == 3
     assert "expected" in printed and "the VJP rule asks for 'X'" in printed
+
+
+def add_a_kernel(printed):
+    claims = re.findall(r"(< 1e-6|< 1e-14| 0|True) +(\S+)$", printed, re.M)
+    assert len(claims) == 6
+    for claimed, measured in claims:
+        if claimed == "True":
+            assert measured == "True"
+        else:
+            assert float(measured) < float(claimed.strip("< ") if "<" in claimed else 1e-14)
+    assert re.search(r"one r for each row +4,000 +4,000$", printed, re.M)
+    assert re.search(r"another γ: gradcheck: input 0, .* expected .* got ", printed)  # mistakes are caught,
+    assert re.search(r"second order: +gradcheck: .* under create_graph=True", printed)
+    assert len(re.findall(r"(?:γ = 1|first order): +True$", printed, re.M)) == 2  # and why they pass elsewhere
+    assert len(re.findall(r"^ +\d+( +\d+\.\d+){5,6}$", printed, re.M)) == 3
 
 
 def add_a_language(printed):

@@ -3,7 +3,7 @@
 To read it: `graph.py` (Op and Node), `backward.py` (the walk), `tensor.py` (what a Tensor is), `ops/` (each operation beside its gradient), `fused.py` (those that a kernel serves).
 Then `functional.py` (derivatives of functions), `check.py` (is a gradient right?) and `inspect.py` (what happened, and how long did it take?).
 """
-from .tensor import Tensor, tensor  # noqa: F401  (first: it builds on graph and ops)
+from .tensor import Tensor, arange, eye, full, linspace, ones, tensor, zeros  # noqa: F401  (first: it builds on graph and ops)
 from . import ops, random  # noqa: F401
 from .backward import gradients  # noqa: F401
 from .graph import Op, no_grad, op  # noqa: F401

@@ -168,6 +168,7 @@ def _check_root(tensor):
 
 
 def seed_of(tensor, gradient, create_graph):
+    """What the walk starts with at an output: its cotangent, checked, or 1."""
     if gradient is None:
         if tensor.size != 1:
             raise RuntimeError(f"backward: the output has shape {tensor.shape}, not one element; pass its cotangent, backward(gradient) of the same shape, "

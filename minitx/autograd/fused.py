@@ -27,11 +27,12 @@ def _along(kernel, axis, *arrays):
     return np.moveaxis(kernel(*[np.moveaxis(array, axis, -1) for array in arrays]), -1, axis)
 
 
-def _reference_softmax(x, *, axis=-1):
-    return _along(_softmax.reference, axis, x)
+def _first(kernel):
+    """The reference of a kernel without its residuals."""
+    return lambda *args, **static: kernel.reference(*args, **static)[0]
 
 
-@op(reference=_reference_softmax)
+@op(reference=lambda x, *, axis=-1: _along(_softmax.reference, axis, x))
 def softmax(x, *, axis=-1):
     """exp(x) / Σ exp(x) along `axis`; zeros where all of x is −inf."""
     return _along(_softmax, axis, x)
@@ -42,11 +43,7 @@ def _(g, out, axis):
     return _along(_softmax_backward, axis, g, out)
 
 
-def _reference_log_softmax(x, *, axis=-1):
-    return _along(_log_softmax.reference, axis, x)
-
-
-@op(reference=_reference_log_softmax)
+@op(reference=lambda x, *, axis=-1: _along(_log_softmax.reference, axis, x))
 def log_softmax(x, *, axis=-1):
     """log softmax(x) along `axis`, without forming the softmax."""
     return _along(_log_softmax, axis, x)
@@ -57,11 +54,7 @@ def _(g, out, axis):
     return _along(_log_softmax_backward, axis, g, out)
 
 
-def _reference_layer_norm(x, weight, bias, *, eps=1e-5):
-    return _layer_norm.reference(x, weight, bias, eps)[0]
-
-
-@op(reference=_reference_layer_norm, residuals="mean rstd")
+@op(reference=_first(_layer_norm), residuals="mean rstd")
 def layer_norm(x, weight=None, bias=None, *, eps=1e-5):
     """(x − mean) / √(variance + eps) · weight + bias over the last axis (Ba, Kiros and Hinton 2016); weight, bias (features,) or None."""
     return _layer_norm(x, weight, bias, eps)
@@ -73,11 +66,7 @@ def _(g, x, weight, mean, rstd, needs):
     return dx, dweight if needs[1] else None, dbias if needs[2] else None
 
 
-def _reference_add_layer_norm(x, residual, weight, bias, *, eps=1e-5, p=0.0, key=0):
-    return _add_layer_norm.reference(x, residual, weight, bias, eps, p, key)[0]
-
-
-@op(reference=_reference_add_layer_norm, residuals="total mean rstd")
+@op(reference=_first(_add_layer_norm), residuals="total mean rstd")
 def add_layer_norm(x, residual, weight, bias, *, eps=1e-5, p=0.0, key=0):
     """layer_norm(residual + dropout(x)): the end of a post-norm sublayer (Vaswani et al. 2017, section 5.4) in one pass over memory."""
     return _add_layer_norm(x, residual, weight, bias, eps, p, key)
@@ -94,11 +83,7 @@ def rms_norm(x, weight=None, *, eps=1e-6):
     return normalised if weight is None else normalised * weight
 
 
-def _reference_linear(x, weight, bias, *, activation="none", p=0.0, key=0):
-    return _linear.reference(x, weight, bias, activation, p, key)[0]
-
-
-@op(reference=_reference_linear, residuals="kept")
+@op(reference=_first(_linear), residuals="kept")
 def linear(x, weight, bias=None, *, activation="none", p=0.0, key=0):
     """dropout(activation(x Wᵀ + b)): x (..., in), weight (out, in), bias (out,) or None; activation "none", "relu" or "gelu"."""
     return _linear(x, weight, bias, activation, p, key)
@@ -109,11 +94,7 @@ def _(g, x, weight, kept, activation, p, needs):
     return _linear_backward(g, x, weight, kept, activation, p, needs)
 
 
-def _reference_dropout(x, *, p, key):
-    return _dropout.reference(x, p, key)
-
-
-@op(reference=_reference_dropout)
+@op(reference=_dropout.reference)
 def _drop(x, *, p, key):
     return _dropout(x, p, key)
 
@@ -131,11 +112,7 @@ def dropout(x, p=0.5, *, key=None):
     return x if p == 0 else _drop(x, p=p, key=random.next_key() if key is None else key)
 
 
-def _reference_embedding(weight, ids):
-    return _embedding.reference(weight, ids)
-
-
-@op(reference=_reference_embedding)
+@op(reference=_embedding.reference)
 def embedding(weight, ids):
     """Rows `ids` (integers, any shape) of weight (vocabulary, features): shape ids.shape + (features,)."""
     return _embedding(weight, ids)
@@ -208,13 +185,13 @@ def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_ind
 
 
 @op(reference=_reference_cross_entropy, residuals="log_sum_exp")
-def _cross_entropy_op(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
+def _cross_entropy_loss(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
     losses, log_sum_exp = _cross_entropy(logits, targets, label_smoothing, ignore_index)
     out = losses if reduction == "none" else losses.sum() * losses.dtype.type(_share(targets, ignore_index, reduction))
     return out, log_sum_exp
 
 
-@_cross_entropy_op.vjp
+@_cross_entropy_loss.vjp
 def _(g, logits, targets, log_sum_exp, label_smoothing, ignore_index, reduction):
     if reduction != "none":
         g = np.full(len(targets), float(g) * _share(targets, ignore_index, reduction), logits.dtype)
@@ -228,7 +205,7 @@ def cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, re
     """
     _check_reduction("cross_entropy", reduction)
     targets = _flat_targets("cross_entropy", targets, "logits", logits)
-    losses = _cross_entropy_op(logits.reshape(-1, logits.shape[-1]), targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
+    losses = _cross_entropy_loss(logits.reshape(-1, logits.shape[-1]), targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
                                reduction=reduction)
     return losses.reshape(logits.shape[:-1]) if reduction == "none" else losses
 
@@ -239,12 +216,12 @@ def _reference_linear_cross_entropy(x, weight, bias, targets, *, label_smoothing
 
 
 @op(reference=_reference_linear_cross_entropy, residuals="dx dweight dbias")
-def _linear_cross_entropy_op(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean", needs=()):
+def _linear_cross_entropy_loss(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean", needs=()):
     losses, dx, dweight, dbias = _linear_cross_entropy(x, weight, bias, targets, label_smoothing, ignore_index, any(needs))
     return losses.sum() * losses.dtype.type(_share(targets, ignore_index, reduction)), dx, dweight, dbias
 
 
-@_linear_cross_entropy_op.vjp
+@_linear_cross_entropy_loss.vjp
 def _(g, dx, dweight, dbias, targets, ignore_index, reduction):
     scale = dx.dtype.type(float(g) * _share(targets, ignore_index, reduction))
     return dx * scale, dweight * scale, None if dbias is None else dbias * scale, None
@@ -258,7 +235,7 @@ def linear_cross_entropy(x, weight, bias, targets, *, label_smoothing=0.0, ignor
     """
     _check_reduction("linear_cross_entropy", reduction, ("mean", "sum"))
     targets = _flat_targets("linear_cross_entropy", targets, "x", x)
-    return _linear_cross_entropy_op(x.reshape(-1, x.shape[-1]), weight, bias, targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
+    return _linear_cross_entropy_loss(x.reshape(-1, x.shape[-1]), weight, bias, targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
                                     reduction=reduction)
 
 

@@ -161,9 +161,9 @@ class Tensor:
         other.version = graph._guard(self)
         return other
 
-    def view(self):
-        """A Tensor on the same array that is one step further in the graph."""
-        return ops.identity(self)
+    def view(self, *shape):
+        """A Tensor on the same elements that is one step further in the graph, in another shape if one is given."""
+        return self.reshape(*shape) if shape else ops.identity(self)
 
     def clone(self):
         """A copy that is part of the graph."""
@@ -231,6 +231,8 @@ class Tensor:
         """The axes in another order; without arguments, reversed."""
         return ops.transpose(self, axes=_flat(axes) or None)
 
+    permute = transpose
+
     def squeeze(self, axis=None):
         """Without axes of extent 1, or without the given ones."""
         return ops.squeeze(self, axis=axis)
@@ -269,8 +271,11 @@ def _method(name, op):
 
 for _name in ("sum", "mean", "var", "std", "max", "min", "prod", "cumsum", "argmax", "argmin", "argsort", "sort", "swapaxes", "clip", "repeat",
               "take", "diagonal", "trace", "dot", "round", "any", "all",
-              "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "abs", "square", "expand_dims", "broadcast_to"):
+              "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "erf", "relu", "gelu", "silu", "softplus", "abs", "sign", "square",
+              "expand_dims", "broadcast_to", "moveaxis", "flip", "roll", "tile", "tril", "triu", "matmul", "outer", "logsumexp", "norm", "maximum",
+              "minimum", "take_along_axis"):
     setattr(Tensor, _name, _method(_name, getattr(ops, _name)))
+Tensor.pow, Tensor.unsqueeze = _method("pow", ops.power), _method("unsqueeze", ops.expand_dims)
 
 for _name, _op in {"neg": ops.negative, "abs": ops.abs, "pos": ops.identity, "invert": ops.logical_not}.items():
     setattr(Tensor, f"__{_name}__", _method(f"__{_name}__", _op))
@@ -297,6 +302,19 @@ def tensor(data, dtype=None, requires_grad=False, device="cpu"):
         result = Tensor(ops.to_device(array, device))
     result.requires_grad = requires_grad
     return result
+
+
+def _creator(function):
+    """`np.zeros` and the like as a leaf Tensor, float32 unless a dtype is given."""
+    def create(*args, dtype=np.float32, requires_grad=False, **options):
+        return tensor(function(*args, **options), dtype, requires_grad)
+
+    create.__name__ = create.__qualname__ = function.__name__
+    create.__doc__ = f"np.{function.__name__} as a leaf Tensor; float32 by default."
+    return create
+
+
+zeros, ones, full, eye, arange, linspace = map(_creator, (np.zeros, np.ones, np.full, np.eye, np.arange, np.linspace))
 
 
 def _check_differentiable(array, requires_grad):

@@ -70,6 +70,7 @@ def forget(tile, i, seen, columns, mask, batch, head, query, first_key):
 
 @register_jitable
 def largest_of(scores, i, columns):
+    """The largest of the first `columns` of row i; −inf of none."""
     largest = scores.dtype.type(-np.inf)
     for j in range(columns):
         largest = vector.maximum(largest, scores[i, j])
@@ -98,24 +99,28 @@ def softmax_backward(scores, dweights, i, columns, log_sum_exp, delta):
 
 @register_jitable
 def multiply(tile, i, factors, first, count):
+    """Row i *= factors[first : first + count]."""
     for j in range(count):
         tile[i, j] *= factors[first + j]
 
 
 @register_jitable
 def clear(tile, i, first, last):
+    """Row i = 0 in columns first … last − 1."""
     for j in range(first, last):
         tile[i, j] = tile.dtype.type(0)
 
 
 @register_jitable
 def scale(row, factor):
+    """row *= factor."""
     for j in range(row.size):
         row[j] *= factor
 
 
 @register_jitable
 def dot(a, b):
+    """Σ a b."""
     total = a.dtype.type(0)
     for j in range(a.size):
         total += a[j] * b[j]

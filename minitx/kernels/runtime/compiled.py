@@ -16,6 +16,7 @@ from numba import njit, types
 _guard = threading.RLock()
 _REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 _kernels = []  # every compiled function of the modules imported so far
+_PACKAGE = "minitx.kernels."
 _FILES = ("linear.cpu", "attention.cpu", "layer_norm.cpu", "cross_entropy.cpu", "embedding.cpu", "dropout.cpu", "adam.cpu", "softmax.cpu")
 
 
@@ -45,8 +46,9 @@ def compiled(signature, **options):
             return dispatcher(*args)
 
         call.dispatcher, call.prepare = dispatcher, prepare
-        call.title = f"{function.__module__.split('.')[-2]}: {function.__name__.strip('_')}"
-        _kernels.append(call)
+        call.title = f"{function.__module__.removeprefix(_PACKAGE).split('.')[0]}: {function.__name__.strip('_')}"
+        if function.__module__.startswith(_PACKAGE):  # a user's own kernel is compiled at its first call, without ado
+            _kernels.append(call)
         return call
 
     return decorate
@@ -79,7 +81,7 @@ def compile_in_two(titles, dtype):
 def _all():
     """{title: kernel} of everything that a run may use."""
     for file in _FILES:
-        importlib.import_module("minitx.kernels." + file)
+        importlib.import_module(_PACKAGE + file)
     return {kernel.title: kernel for kernel in _kernels if hasattr(kernel.dispatcher, "stats")}
 
 
