@@ -245,11 +245,16 @@ class Console(Silent):
             self._rich.print(Text(" " * indent).append_text(line), soft_wrap=True)
 
 
+_RAMBLING = 5  # words too many that are still shown
+
+
 def marked(reference, hypothesis):
     """`hypothesis` with [wrong words] in brackets and red, […] where words are missing, and ✓ when all is right."""
     if hypothesis == reference:
         return Text(f"{hypothesis} ✓", style="green")
     right, wrong, space = _words(reference)[0], *_words(hypothesis)
+    if len(wrong) > len(right) + _RAMBLING:  # a model that has not learnt to stop
+        wrong = [*wrong[:len(right) + _RAMBLING], "…"]
     parts = []
     for change, i, j, k, l in difflib.SequenceMatcher(None, right, wrong, autojunk=False).get_opcodes():
         if change == "equal":

@@ -104,3 +104,8 @@ def test_a_map_is_darkest_where_attention_is_most():
 
 def test_a_map_of_nothing_is_blank():
     assert attention_lines(["a"], ["x"], [[0.0]], 40)[-1].plain.strip() == "x"
+
+
+def test_a_model_that_does_not_stop_is_cut_short():
+    shown = str(marked("ein hund", "ein " * 100))
+    assert shown.endswith("[…]") and shown.count("ein") < 10
