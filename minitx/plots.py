@@ -42,7 +42,12 @@ def loss_curve(metrics, path):
         panels[0].plot(step, best, marker="*", markersize=13, color=ORANGE, label=f"best: {best:.3f}", linestyle="none",
                        clip_on=False, zorder=5)
     panels[0].set_ylabel("loss (nats per token)")
-    panels[0].set_ylim(bottom=0)
+    losses = [loss for _, loss in training + validation]
+    if losses and 0 < min(losses) < max(losses) / 20:  # a toy language is learnt so well that only a logarithm shows it
+        panels[0].set_yscale("log")
+        panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    else:
+        panels[0].set_ylim(bottom=0)
     if panels[0].get_legend_handles_labels()[0]:
         panels[0].legend(frameon=False)
     if exact:
