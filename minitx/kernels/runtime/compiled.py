@@ -5,6 +5,7 @@ is passed as the strided, read-only one that the function was compiled for.
 """
 import functools
 import importlib
+import os
 import pathlib
 import subprocess
 import sys
@@ -60,20 +61,25 @@ def missing(dtype):
 
 
 def compile_in_two(titles, dtype):
-    """Compile kernels, half of them in a second process, which leaves them in the disk cache; yields each title as its turn comes."""
-    kernels, mine, others = _all(), titles[::2], titles[1::2]
-    helper = subprocess.Popen([sys.executable, "-m", "minitx.kernels.runtime.compiled", dtype, *others]) if others else None
+    """Compile kernels in two processes that leave them in the disk cache, and load them from there; yields each title when it is compiled.
+
+    Never in this process: Numba's code as just compiled and as loaded from the cache may differ in how it orders a sum, and the first run shall have
+    the bits of all later ones.
+    """
+    if not titles:
+        return
+    reader, writer = os.pipe()
+    command = [sys.executable, "-m", __name__, dtype]
+    helpers = [subprocess.Popen([*command, *half], stdout=writer, stderr=subprocess.DEVNULL) for half in (titles[::2], titles[1::2]) if half]
+    os.close(writer)
     try:
-        for title in mine:
-            yield title
-            kernels[title].prepare(np.dtype(dtype))
-        for title in others:
-            yield title
-            if helper is not None:
-                helper.wait()  # what it could not write to the cache is compiled here
-            kernels[title].prepare(np.dtype(dtype))
+        with open(reader, encoding="utf-8") as lines:
+            for line in lines:
+                yield line.strip()
+        for title in titles:
+            _all()[title].prepare(np.dtype(dtype))  # what the helpers could not write to the cache is compiled here
     finally:
-        if helper is not None:
+        for helper in helpers:
             helper.kill()
             helper.wait()
 
@@ -107,3 +113,4 @@ if __name__ == "__main__":
     threads.start()
     for _title in sys.argv[2:]:
         _this._all()[_title].prepare(np.dtype(sys.argv[1]))
+        print(_title, flush=True)

@@ -5,6 +5,7 @@ OpenBLAS (which only our kernels call) to one thread for this process, and leave
 """
 import os
 import threading
+from pathlib import Path
 
 _started = False
 _guard = threading.Lock()
@@ -78,7 +79,8 @@ def _scipy_blas():
     from threadpoolctl import ThreadpoolController
 
     controller = ThreadpoolController()
-    paths = [info["filepath"] for info in controller.info() if info["user_api"] == "blas" and "scipy" in info["filepath"]]
+    # Wheels keep it in scipy.libs (Linux, Windows) or scipy/.dylibs (macOS). NumPy's own copy is a file called libscipy_openblas, too.
+    paths = [info["filepath"] for info in controller.info() if info["user_api"] == "blas" and {"scipy", "scipy.libs"} & set(Path(info["filepath"]).parts)]
     return controller.select(filepath=paths)
 
 
