@@ -6,7 +6,7 @@ Then `functional.py` (derivatives of functions), `check.py` (is a gradient right
 from .tensor import Tensor, arange, eye, full, linspace, ones, tensor, zeros  # noqa: F401  (first: it builds on graph and ops)
 from . import ops, random  # noqa: F401
 from .backward import gradients  # noqa: F401
-from .graph import Op, no_grad, op  # noqa: F401
+from .graph import Op, enable_grad, no_grad, op  # noqa: F401
 from .check import gradcheck  # noqa: F401
 from .functional import checkpoint, grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp  # noqa: F401
 from .inspect import detect_anomaly, draw, print_graph, profile  # noqa: F401

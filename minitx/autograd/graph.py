@@ -52,6 +52,11 @@ def no_grad():
     return grad_mode(False)
 
 
+def enable_grad():
+    """The opposite, for a part of what runs under `no_grad`: this thread records again."""
+    return grad_mode(True)
+
+
 def op(forward=None, *, reference=None, residuals=(), differentiable=True):
     """Make an `Op` of a function on arrays; as a decorator, with or without arguments.
 
@@ -169,19 +174,17 @@ class Op:
         return tensor
 
     def _positional(self, args, static):
-        """NumPy style: arguments beyond the tensors are the static ones, in order (`sum(x, 0)`)."""
-        n = len(self.tensors)
-        required = [p.name for p in inspect.signature(self.forward).parameters.values()
-                    if p.kind is p.POSITIONAL_OR_KEYWORD and p.default is p.empty]
-        if len(args) < len(required) or len(args) > n + len(self.static):
-            raise TypeError(f"{self.name}: takes {', '.join(self.tensors)}; {len(args)} given")
-        if len(args) < n:
-            return args + (None,) * (n - len(args)), static
-        named = dict(zip(self.static, args[n:]))
+        """The tensors and the static arguments, each given by its place or its name: `sum(x, 0)`, `layer_norm(x, bias=b)`."""
+        names, parameters = [*self.tensors, *self.static], inspect.signature(self.forward).parameters
+        named = dict(zip(names, args))
         twice = named.keys() & static.keys()
         if twice:
             raise TypeError(f"{self.name}: {', '.join(twice)} given twice")
-        return args[:n], {**named, **static}
+        named.update(static)
+        tensors = tuple([named.pop(name, parameters[name].default) for name in self.tensors])
+        if len(args) > len(names) or any(x is inspect.Parameter.empty for x in tensors):
+            raise TypeError(f"{self.name}: takes {', '.join(self.tensors)}; {len(args)} given")
+        return tensors, named
 
     def __repr__(self):
         return f"<op {self.name}({', '.join([*self.tensors, *(f'{k}=' for k in self.static)])})>"
@@ -355,6 +358,7 @@ def _explain(op, arrays, static, error):
 
 _HINTS = {"gufunc signature": "the last axis of the first must be as long as the last but one of the second; is one to be transposed (.mT)?",
           "could not be broadcast": "shapes are compared from the right; is an axis of extent 1 missing (x[:, None], expand_dims)?",
+          "axes don't match": "give a place for every axis; two are exchanged by swapaxes",
           "cannot reshape": "the numbers of elements must agree; one extent may be -1"}
 
 

@@ -4,7 +4,7 @@ Everything that computes is an op in `ops`; here is only what a Tensor *is* and 
 """
 import numpy as np
 
-from . import graph, ops
+from . import fused, graph, ops
 from .backward import backward, own
 
 
@@ -80,10 +80,13 @@ class Tensor:
         return bool(self.data)
 
     def __float__(self):
-        return float(self.data)
+        return float(self.item())
 
     def __int__(self):
-        return int(self.data)
+        return int(self.item())
+
+    def __format__(self, spec):
+        return format(self.item(), spec) if spec else str(self)
 
     def __index__(self):
         return self.data.__index__()
@@ -165,12 +168,6 @@ class Tensor:
         """A Tensor on the same elements that is one step further in the graph, in another shape if one is given."""
         return self.reshape(*shape) if shape else ops.identity(self)
 
-    def clone(self):
-        """A copy that is part of the graph."""
-        return ops.copy(self)
-
-    copy = clone
-
     def to(self, where):
         """This Tensor on another device ("cpu", "cuda") or with another dtype; itself when it is there already."""
         if where in ("cpu", "cuda"):
@@ -233,19 +230,9 @@ class Tensor:
 
     permute = transpose
 
-    def squeeze(self, axis=None):
-        """Without axes of extent 1, or without the given ones."""
-        return ops.squeeze(self, axis=axis)
-
-    def flatten(self):
-        """All elements along one axis."""
-        return ops.reshape(self, shape=(-1,))
-
-    ravel = flatten
-
 
 _ARITHMETIC = {"add": ops.add, "sub": ops.subtract, "mul": ops.multiply, "truediv": ops.divide, "floordiv": ops.floor_divide, "mod": ops.mod,
-               "pow": ops.power, "matmul": ops.matmul, "and": ops.logical_and, "or": ops.logical_or}
+               "pow": ops.power, "matmul": ops.matmul, "and": ops.bitwise_and, "or": ops.bitwise_or, "xor": ops.bitwise_xor}
 _COMPARISONS = {"eq": ops.equal, "ne": ops.not_equal, "lt": ops.less, "le": ops.less_equal, "gt": ops.greater, "ge": ops.greater_equal}
 
 
@@ -273,12 +260,15 @@ for _name in ("sum", "mean", "var", "std", "max", "min", "prod", "cumsum", "argm
               "take", "diagonal", "trace", "dot", "round", "any", "all",
               "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "erf", "relu", "gelu", "silu", "softplus", "abs", "sign", "square",
               "expand_dims", "broadcast_to", "moveaxis", "flip", "roll", "tile", "tril", "triu", "matmul", "outer", "logsumexp", "norm", "maximum",
-              "minimum", "take_along_axis"):
+              "minimum", "take_along_axis", "add", "subtract", "multiply", "divide", "negative", "power", "mod", "floor_divide", "floor", "ceil",
+              "squeeze", "ravel", "copy", "split", "pad", "diag"):
     setattr(Tensor, _name, _method(_name, getattr(ops, _name)))
-Tensor.pow, Tensor.unsqueeze = _method("pow", ops.power), _method("unsqueeze", ops.expand_dims)
 
-for _name, _op in {"neg": ops.negative, "abs": ops.abs, "pos": ops.identity, "invert": ops.logical_not}.items():
-    setattr(Tensor, f"__{_name}__", _method(f"__{_name}__", _op))
+for _name, _op in {"__neg__": ops.negative, "__abs__": ops.abs, "__pos__": ops.identity, "__invert__": ops.invert, "__round__": ops.round,
+                   "neg": ops.negative, "sub": ops.subtract, "mul": ops.multiply, "div": ops.divide, "pow": ops.power, "clamp": ops.clip,
+                   "clone": ops.copy, "flatten": ops.ravel, "unsqueeze": ops.expand_dims,  # PyTorch's names
+                   "softmax": fused.softmax, "log_softmax": fused.log_softmax}.items():
+    setattr(Tensor, _name, _method(_name, _op))
 
 graph.bind(Tensor)
 

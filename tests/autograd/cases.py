@@ -84,6 +84,8 @@ for shapes in ONE:
 add("clip", ((2, 3),), spaced, a_min=None, a_max=0.0)
 add("clip", ((2, 3),), spaced, function=lambda x: ops.clip(x, min=0.0))
 for shapes in TWO:
+    add("clip", shapes, spaced, lambda x, bound: ops.clip(x, bound) + ops.clip(x, -0.4, bound + 1.0))
+for shapes in TWO:
     add("where", shapes, function=lambda x, y: ops.where(np.arange(3) > 1, x, y))
 add("astype", ((2, 3),), dtype=np.float64)
 add("to_device", ((2, 3),), device="cpu")

@@ -22,6 +22,7 @@ def slope(function, *values):
     (ops.sqrt, 0.0, np.inf),
     (ops.log, 0.0, np.inf),
     (lambda x: ops.clip(x, 0, 1), [0.0, 1.0, -0.1, 1.1], [1.0, 1.0, 0.0, 0.0]),
+    (lambda x: ops.clip(x, tensor([0.0, 0.0], requires_grad=True)), [0.0, -0.1], [1.0, 0.0]),
     (lambda x: x ** 0, 0.0, 0.0),
     (lambda x: x ** 1, 0.0, 1.0),
     (lambda x: x ** 2, 0.0, 0.0),

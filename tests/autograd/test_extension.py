@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minitx.autograd import gradcheck, op, ops, tensor
+from minitx.autograd import fused, gradcheck, op, ops, tensor
 
 
 @pytest.fixture
@@ -167,6 +167,9 @@ def test_needs_says_which_inputs_want_a_gradient():
     (lambda x: ops.split(x, 2, axis=1), "split: 3 elements along axis 1 do not divide into 2 equal parts"),
     (lambda x: x.squeeze(0), r"squeeze: axis 0 of shape \(2, 3\) has extent 2, not 1"),
     (lambda x: ops.pad(x, 1, mode="reflect"), "pad: mode 'reflect'"),
+    (lambda x: ops.pad(x, 1, constant_values=x[0, 0]), "pad: .* not by the values around it"),
+    (lambda x: x.transpose(0, 1, 2), "transpose.*two are exchanged by swapaxes"),
+    (lambda x: fused.layer_norm(x, None, weight=x[0]), "layer_norm: weight given twice"),
     (lambda x: np.linalg.norm(x, ord=1), "norm: ord=1 is not offered"),
     (lambda x: np.linalg.norm(x, ord=2), "norm: ord=2 is not offered"),
     (lambda x: np.moveaxis(x, 2, 0), "moveaxis: axis 2 is out of bounds for array of dimension 2"),
@@ -182,3 +185,18 @@ def test_needs_says_which_inputs_want_a_gradient():
 def test_an_error_names_the_operation_the_shapes_and_the_options(call, message):
     with pytest.raises((ValueError, TypeError, IndexError), match=message):
         call(tensor(np.ones((2, 3)), requires_grad=True))
+
+
+def test_tensors_are_given_by_place_or_by_name():
+    x, w, b = (tensor(np.arange(1.0, 4.0) * n, requires_grad=True) for n in (1, 2, 3))
+    by_place, by_name = fused.layer_norm(x, w, b, 1e-3), fused.layer_norm(x, eps=1e-3, bias=b, weight=w)
+    assert np.array_equal(by_place.data, by_name.data) and by_name.node.parents == (x, w, b)
+    assert fused.layer_norm(x, bias=b).node.parents == (x, None, b)
+
+
+def test_an_optional_tensor_has_the_default_that_its_forward_says():
+    @op
+    def scaled(x, factor=2.0):
+        return x * factor
+
+    assert scaled(tensor([3.0])).tolist() == [6.0] and scaled(tensor([3.0]), factor=tensor(5.0)).tolist() == [15.0]

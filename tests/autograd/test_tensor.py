@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from minitx.autograd import Tensor, no_grad, ops, tensor
+from minitx.autograd import Tensor, enable_grad, no_grad, ops, tensor
 
 
 @pytest.fixture
@@ -72,6 +72,7 @@ def test_numbers(t):
                                       lambda t: np.split(t, 3, axis=1)[1],
                                       lambda t: np.where(t > 2, t, 0.0), lambda t: np.clip(t, 2, 4),
                                       lambda t: np.einsum("ij,ij->i", t, t),
+                                      lambda t: np.einsum("ij,j", t, [1.0, 2.0, 3.0], optimize=True), lambda t: np.dot(t, [1.0, 2.0, 3.0]),
                                       lambda t: np.matmul(t, t.T), lambda t: np.dot(t, t.T),
                                       lambda t: np.linalg.norm(t, axis=1), lambda t: np.maximum(t, 3.0),
                                       lambda t: np.add.reduce(t), lambda t: np.maximum.reduce(t, axis=1),
@@ -120,6 +121,23 @@ def test_comparisons_give_arrays_of_booleans_without_gradient(t):
         np.testing.assert_array_equal(got.data, expected)
 
 
+def test_masks_combine_with_arrays_in_either_order_and_integers_bit_by_bit(t):
+    mask = np.array([True, True, False])
+    for got, expected in ((mask & (t > 1), mask & (t.data > 1)), ((t > 1) | mask, (t.data > 1) | mask), (True ^ (t > 4), t.data <= 4),
+                          (tensor([6]) & 3, [2]), (6 | tensor([1]), [7]), (~tensor([0]), [-1])):
+        assert isinstance(got, Tensor) and np.array_equal(got.data, expected)
+    assert np.count_nonzero(t > 1) == 5 and np.array_equal(np.argwhere(t > 4), np.argwhere(t.data > 4))
+    with pytest.raises(TypeError, match="bitwise_and"):
+        t & t
+
+
+def test_one_element_is_a_number_in_any_shape_and_formats_like_one(t):
+    assert float(t[:1, :1]) == 1.0 and int(tensor([[3]])) == 3
+    assert f"{t.mean():.2f}" == "3.50" and f"{t}" == repr(t)
+    with pytest.raises(ValueError):
+        float(t)
+
+
 def test_a_tensor_is_a_key_by_identity(t):
     assert {t: 1}[t] == 1 and hash(t) != hash(t.view())
 
@@ -166,9 +184,18 @@ def test_methods_are_numpy_s_methods(t):
                           (t.clip(2, 3), a.clip(2, 3)), (t.round(), a.round()), (t.any(), a.any()),
                           (t.repeat(2), a.repeat(2)), (t.mT, a.mT), (t.squeeze(), a.squeeze()),
                           (t.dot(a.T), a.dot(a.T)), (t.trace(), a.trace()), (t.take([0, 1]), a.take([0, 1])),
-                          (t.prod(axis=0), a.prod(axis=0))):
+                          (t.prod(axis=0), a.prod(axis=0)), (t.argmin(axis=0, keepdims=True), a.argmin(axis=0, keepdims=True)),
+                          (round(t / 3, 1), np.round(a / 3, 1)), (t.floor(), np.floor(a)), (t.split(3, axis=1)[2], a[:, 2:]), (t.pad(1), np.pad(a, 1))):
         np.testing.assert_allclose(got.data, expected)
     assert (t.shape, t.ndim, t.size, t.dtype, t.is_leaf, t.device) == ((2, 3), 2, 6, np.float64, True, "cpu")
+
+
+def test_methods_have_pytorch_s_names_too(t):
+    a = t.data
+    for got, expected in ((t.neg().sub(1).mul(2).div(4).pow(2), ((-a - 1) * 2 / 4) ** 2), (t.clamp(2, 3), a.clip(2, 3)), (t.clone(), a),
+                          (t.unsqueeze(0), a[None]), (t.softmax(0).log(), t.log_softmax(axis=0).data)):
+        np.testing.assert_allclose(got.data, expected)
+        assert got.requires_grad
 
 
 @pytest.mark.parametrize("index", [0, -1, (0, 1), slice(1, None), (slice(None), 1), ..., None, (..., np.newaxis),
@@ -211,6 +238,13 @@ def test_requires_grad_is_switched_on_leaves_alone(t):
     t.requires_grad_()
     with pytest.raises(RuntimeError, match="made by exp; use .detach"):
         ops.exp(t).requires_grad_(False)
+
+
+def test_enable_grad_records_within_no_grad(t):
+    with no_grad():
+        with enable_grad():
+            assert (t * 2).requires_grad
+        assert not (t * 2).requires_grad
 
 
 def test_under_no_grad_a_leaf_can_be_written_to(t):

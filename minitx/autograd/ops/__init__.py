@@ -6,10 +6,10 @@ linalg       matmul, einsum
 """
 import numpy as np
 
-from .elementwise import (_values, abs, add, astype, ceil, clip, copy, cos, divide, equal, erf, exp, expm1, floor, floor_divide, gelu, greater,  # noqa: F401
-                          greater_equal, identity, isfinite, isinf, isnan, less, less_equal, log, log1p, logical_and, logical_not, logical_or,
-                          maximum, minimum, mod, multiply, negative, not_equal, power, relu, round, sigmoid, sign, silu, sin, softplus, sqrt,
-                          square, subtract, tanh, to_device, where)
+from .elementwise import (_values, abs, add, astype, bitwise_and, bitwise_or, bitwise_xor, ceil, clip, copy, cos, divide, equal, erf, exp, expm1,  # noqa: F401
+                          floor, floor_divide, gelu, greater, greater_equal, identity, invert, isfinite, isinf, isnan, less, less_equal, log, log1p,
+                          logical_and, logical_not, logical_or, maximum, minimum, mod, multiply, negative, not_equal, power, relu, round, sigmoid,
+                          sign, silu, sin, softplus, sqrt, square, subtract, tanh, to_device, where)
 from .indexing import (argsort, diag, diagonal, getitem, scatter, sort, take, take_along_axis, trace, tril, triu)  # noqa: F401
 from .linalg import dot, einsum, inner, matmul, outer, tensordot, vdot  # noqa: F401
 from .reduction import (all, any, argmax, argmin, cumsum, logsumexp, max, mean, min, norm, prod, std, sum, var)  # noqa: F401
@@ -19,7 +19,7 @@ from .shape import (broadcast_to, concatenate, expand_dims, flip, moveaxis, pad,
 _SAME_NAME = """
     add subtract multiply divide negative power square sqrt exp expm1 log log1p abs sin cos tanh maximum minimum clip where copy sign floor ceil round
     equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not isnan isinf isfinite floor_divide mod
-    sum mean max min prod cumsum var std argmax argmin any all
+    bitwise_and bitwise_or bitwise_xor invert sum mean max min prod cumsum var std argmax argmin any all
     reshape transpose broadcast_to roll flip pad concatenate stack split swapaxes moveaxis expand_dims squeeze ravel tile repeat
     take take_along_axis argsort sort tril triu diagonal diag trace matmul einsum tensordot outer dot inner vdot
 """.split()
@@ -36,7 +36,7 @@ def _of_values(function):
     return lambda *args, **options: function(*map(_values, args), **options)
 
 
-for _name in "shape ndim size ones_like zeros_like empty_like full_like isneginf isposinf isclose allclose array_equal".split():
+for _name in "shape ndim size ones_like zeros_like empty_like full_like isneginf isposinf isclose allclose array_equal nonzero argwhere count_nonzero".split():
     NUMPY[getattr(np, _name)] = _of_values(getattr(np, _name))
 
 

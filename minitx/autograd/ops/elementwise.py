@@ -262,9 +262,12 @@ def _(g, x, low, high):
 
 
 def clip(x, a_min=None, a_max=None, *, min=None, max=None):
-    """x, but not under `a_min` nor over `a_max` (or `min=`, `max=`); bounds are constants."""
-    low, high = (bound.copy() if isinstance(bound, np.ndarray) else bound  # the tape keeps them
-                 for bound in (_values(a_min if min is None else min), _values(a_max if max is None else max)))
+    """x, but not under `a_min` nor over `a_max` (or `min=`, `max=`); a bound that requires a gradient receives that of what it replaced."""
+    low, high = a_min if min is None else min, a_max if max is None else max
+    if getattr(low, "requires_grad", False) or getattr(high, "requires_grad", False):
+        x = x if low is None else where(x < low, low, x)
+        return x if high is None else where(x > high, high, x)
+    low, high = (bound.copy() if isinstance(bound, np.ndarray) else bound for bound in (_values(low), _values(high)))  # the tape keeps them
     return _clip(x, low=low, high=high)
 
 
@@ -337,8 +340,7 @@ def _piecewise_constant(function):
 
 def _without_gradient(function):
     """An op that nothing flows through: comparisons and logic."""
-    n = 1 if function in (np.logical_not, np.isnan, np.isinf, np.isfinite) else 2
-    operation = op((lambda x: function(x)) if n == 1 else (lambda x, y: function(x, y)), differentiable=False)
+    operation = op((lambda x: function(x)) if function.nin == 1 else (lambda x, y: function(x, y)), differentiable=False)
     operation.name = operation.__name__ = function.__name__
     operation.__doc__ = f"As `np.{function.__name__}`; without gradient."
     return operation
@@ -349,6 +351,7 @@ equal, not_equal, less, less_equal, greater, greater_equal = map(
     _without_gradient, (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal))
 logical_and, logical_or, logical_not, isnan, isinf, isfinite = map(
     _without_gradient, (np.logical_and, np.logical_or, np.logical_not, np.isnan, np.isinf, np.isfinite))
+bitwise_and, bitwise_or, bitwise_xor, invert = map(_without_gradient, (np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert))
 
 
 @op

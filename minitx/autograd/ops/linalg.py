@@ -72,8 +72,8 @@ def _(g, xs, labels, out_labels, needs):
     return tuple(results)
 
 
-def einsum(subscripts, *operands):
-    """Einstein's summation, as `np.einsum` with a subscript string; the ellipsis and implicit output are understood."""
+def einsum(subscripts, *operands, optimize=True):
+    """Einstein's summation, as `np.einsum` with a subscript string; the ellipsis and implicit output are understood. The order is always optimized."""
     if not isinstance(subscripts, str):
         raise TypeError("einsum: the first argument is the subscript string, like 'ij,jk->ik'")
     left, arrow, right = subscripts.replace(" ", "").partition("->")
@@ -81,15 +81,15 @@ def einsum(subscripts, *operands):
     if len(parts) != len(operands):
         raise ValueError(f"einsum: {subscripts!r} names {len(parts)} operands but {len(operands)} were given")
     free = "".join(sorted(set(string.ascii_letters) - set(left + right), reverse=True))
-    widths = [x.ndim - len(part.replace("...", "")) if "..." in part else 0 for part, x in zip(parts, operands)]
+    widths = [np.ndim(x) - len(part.replace("...", "")) if "..." in part else 0 for part, x in zip(parts, operands)]
     ellipsis = free[:max(widths, default=0)]
     labels = tuple(part.replace("...", ellipsis[len(ellipsis) - width:]) for part, width in zip(parts, widths))
     if not arrow:
         text = left.replace(",", "").replace(".", "")
         right = ("..." if ellipsis else "") + "".join(sorted(c for c in set(text) if text.count(c) == 1))
     for part, x in zip(labels, operands):
-        if len(part) != x.ndim:
-            raise ValueError(f"einsum: {subscripts!r} gives {len(part)} labels to an operand of shape {x.shape}")
+        if len(part) != np.ndim(x):
+            raise ValueError(f"einsum: {subscripts!r} gives {len(part)} labels to an operand of shape {np.shape(x)}")
     return _einsum(*operands, labels=labels, out_labels=right.replace("...", ellipsis))
 
 
@@ -119,7 +119,7 @@ def dot(x, y):
     """As `np.dot`: an inner product of vectors, a product of matrices, a sum over the last axis of x and the last but one of y."""
     if np.ndim(x) == 0 or np.ndim(y) == 0:
         return multiply(x, y)
-    if y.ndim > 2:
+    if np.ndim(y) > 2:
         return tensordot(x, y, ([x.ndim - 1], [y.ndim - 2]))
     return matmul(x, y)
 

@@ -133,7 +133,7 @@ def std(x, axis=None, *, ddof=0, keepdims=False):
 
 
 def _indices(function):
-    operation = op(lambda x, *, axis=None: function(x, axis=axis), differentiable=False)
+    operation = op(lambda x, *, axis=None, keepdims=False: function(x, axis=axis, keepdims=keepdims), differentiable=False)
     operation.name = operation.__name__ = function.__name__
     operation.__doc__ = f"As `np.{function.__name__}` over `axis`; without gradient."
     return operation

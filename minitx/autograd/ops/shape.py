@@ -66,8 +66,8 @@ _pad.vjp(lambda g, shapes, widths: g[tuple(slice(before, before + n) for (before
 
 def pad(x, pad_width, mode="constant", *, constant_values=0):
     """x with constant values around it; `pad_width` as in NumPy: a number, (before, after), or one such pair per axis."""
-    if mode != "constant":
-        raise ValueError(f"pad: mode {mode!r} has no gradient here; only 'constant' has")
+    if mode != "constant" or getattr(constant_values, "requires_grad", False):
+        raise ValueError(f"pad: mode {mode!r} has no gradient here; only 'constant' has, and by x alone, not by the values around it")
     widths = tuple((int(a), int(b)) for a, b in np.broadcast_to(pad_width, (x.ndim, 2)))
     return _pad(x, widths=widths, value=constant_values)
 
