@@ -193,7 +193,7 @@ class Console(Silent):
         self._line(f"saved; go on with: minitx train --resume {shlex.quote(str(run))}")
 
     def _rules(self, rules):
-        self._heading("Words right, by grammar rule")
+        self._heading("Words right, by grammar rule, in sentences of ordinary length")
         broken = {name: rule for name, rule in rules.items() if rule["accuracy"] < 1}
         width = max(map(cell_len, broken), default=0)
         bar = 20 if self._rich.width >= width + 44 else 0

@@ -25,7 +25,7 @@ def evaluate(run, source=None, reference=None):
 
 
 def score_splits(model, tokenizers, splits):
-    """Translate and score each split; rules are counted over the examples that know theirs."""
+    """Translate and score each split; rules are counted over the toy examples of ordinary length."""
     results, examples, hypotheses, signature = {}, [], [], None
     for name, pairs in splits.items():
         sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
@@ -33,7 +33,7 @@ def score_splits(model, tokenizers, splits):
         scores, signature = metrics.text_scores(found, references)
         ids = encode_pairs(tokenizers, pairs, model.max_length)[0]
         results[name] = {**scores, "loss": metrics.teacher_forced(model, ids)["loss"] if ids else None}
-        if pairs and hasattr(pairs[0], "rules"):
+        if pairs and hasattr(pairs[0], "rules") and name != "longer":  # where length is what breaks, no rule is to blame
             examples += pairs
             hypotheses += found
     return {"splits": results, "rules": metrics.rule_scores(examples, hypotheses), "signature": signature}
