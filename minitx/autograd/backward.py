@@ -86,7 +86,7 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                 if monitor is not None:
                     results = monitor.backward(node, g, create_graph)
                 elif create_graph:
-                    results = node.differentiable_gradients(g)
+                    results = differentiable_gradients(node, g)
                 else:
                     results = node.gradients(g)
                 for parent, gradient in zip(node.parents, results):
@@ -114,6 +114,38 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
             elif leaf in wanted:
                 wanted[leaf] = g
     return None if wanted is None else [pending.get(key) if wanted[key] is None else wanted[key] for key in targets]
+
+
+def differentiable_gradients(node, g):
+    """The rule of a node applied to Tensors, so that the gradients can be differentiated again; `g` is a Tensor."""
+    op, arguments = node.op, list(node.saved)
+    if op.reference is not None:
+        return _through_reference(node, g, [_rewrap(array, parent) for array, parent in zip(node.inputs, node.parents)])
+    arguments[op.g_slot] = g
+    for slot, i in op.keeps:
+        arguments[slot] = tuple(map(_rewrap, arguments[slot], node.parents)) if op.variadic else _rewrap(arguments[slot], node.parents[i])
+    if op.keeps_out is not None:
+        arguments[op.keeps_out] = _rewrap(arguments[op.keeps_out], node)
+    return node.checked(op.rule(*arguments))
+
+
+def _through_reference(node, g, inputs):
+    """The gradients of a fused node: those of its reference, computed anew on Tensors that are one step further in the graph."""
+    aliases = [x.view() if isinstance(x, graph._Tensor) and x.requires_grad else x for x in inputs]
+    static = {name: value for name, value in node.static.items() if name != "needs"}
+    out = node.op.reference(*aliases, **static)
+    wanted = [x for x in aliases if isinstance(x, graph._Tensor) and x.requires_grad]
+    found = iter(gradients([out], wanted, [g], create_graph=True))
+    return tuple(next(found) if isinstance(x, graph._Tensor) and x.requires_grad else None for x in aliases)
+
+
+def _rewrap(array, parent):
+    """The Tensor that held `array`, or one like it: connected to the same place in the graph."""
+    if isinstance(parent, Node):
+        tensor = graph._Tensor(array)
+        tensor.node, tensor.requires_grad = parent, True
+        return tensor
+    return array if parent is None else parent
 
 
 def reachable(roots, lowest):

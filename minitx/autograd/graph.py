@@ -237,46 +237,15 @@ class Node:
         arguments = list(self.saved)
         arguments[self.op.g_slot] = g
         results = self.op.rule(*arguments)
-        return results if type(results) is tuple and len(results) == len(self.parents) else self._checked(results)
+        return results if type(results) is tuple and len(results) == len(self.parents) else self.checked(results)
 
-    def differentiable_gradients(self, g):
-        """The rule applied to Tensors, so that the gradients can be differentiated again; `g` is a Tensor."""
-        op, arguments = self.op, list(self.saved)
-        if op.reference is not None:
-            return self._through_reference(g, [self._rewrap(array, parent) for array, parent in zip(self.inputs, self.parents)])
-        arguments[op.g_slot] = g
-        for slot, i in op.keeps:
-            arguments[slot] = (tuple(map(self._rewrap, arguments[slot], self.parents)) if op.variadic
-                               else self._rewrap(arguments[slot], self.parents[i]))
-        if op.keeps_out is not None:
-            arguments[op.keeps_out] = self._rewrap(arguments[op.keeps_out], self)
-        return self._checked(op.rule(*arguments))
-
-    def _checked(self, results):
+    def checked(self, results):
+        """What a rule returned, as a tuple with one entry per parent."""
         results = results if isinstance(results, (tuple, list)) else (results,)
         if len(results) != len(self.parents):
             raise RuntimeError(f"{self.op.name}: its VJP rule returned {len(results)} gradients for {len(self.parents)} tensors; "
                                "return one, or None, for each")
         return results
-
-    def _through_reference(self, g, inputs):
-        aliases = [x.view() if isinstance(x, _Tensor) and x.requires_grad else x for x in inputs]
-        static = {name: value for name, value in self.static.items() if name != "needs"}
-        out = self.op.reference(*aliases, **static)
-        wanted = [x for x in aliases if isinstance(x, _Tensor) and x.requires_grad]
-        from .backward import gradients
-
-        found = iter(gradients([out], wanted, [g], create_graph=True))
-        return tuple(next(found) if isinstance(x, _Tensor) and x.requires_grad else None for x in aliases)
-
-    @staticmethod
-    def _rewrap(array, parent):
-        """The Tensor that held `array`, or one like it: connected to the same place in the graph."""
-        if isinstance(parent, Node):
-            tensor = _Tensor(array)
-            tensor.node, tensor.requires_grad = parent, True
-            return tensor
-        return array if parent is None else parent
 
     def __repr__(self):
         return f"<node {self.op.name} -> {self.dtype} {self.shape}>"

@@ -15,7 +15,7 @@ import weakref
 
 import numpy as np
 
-from .backward import reachable
+from .backward import differentiable_gradients, reachable
 from .graph import Node, mode
 
 
@@ -72,7 +72,7 @@ class _Monitor:
         def run():
             if self.inner is not None:
                 return self.inner.backward(node, g, create_graph)
-            return node.differentiable_gradients(g) if create_graph else node.gradients(g)
+            return differentiable_gradients(node, g) if create_graph else node.gradients(g)
 
         return self._within("backward", self.watch_backward, node, g, run)
 
