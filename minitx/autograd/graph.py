@@ -201,6 +201,8 @@ class Node:
     def __init__(self, op, parents, args, arrays, static, tensor, result):
         if op.rule is None:
             raise TypeError(f"{op.name}: an input requires a gradient but the op has no VJP rule; add one with @{op.name}.vjp")
+        if static:  # lengths and the like, which their owner may change before backward
+            static = {name: value.copy() if isinstance(value, np.ndarray) and value.flags.writeable else value for name, value in static.items()}
         self.op, self.parents, self.static = op, parents, static
         self.order, self.stamp = next(_count), _writes
         out = tensor.data

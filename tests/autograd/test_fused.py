@@ -364,3 +364,15 @@ def test_a_mistake_is_explained(call, said):
 def test_an_id_outside_the_table_is_refused(ids):
     with pytest.raises(IndexError, match="the table has 5 rows"):
         fused.embedding(Tensor(normal(5, 3)), np.array(ids))
+
+
+def test_lengths_that_change_before_backward_do_not_change_the_gradient():
+    draw = np.random.default_rng(0).standard_normal
+    qkv = tensor(draw((2, 4, 12)), requires_grad=True)
+    lengths = np.array([2, 4], np.int32)
+    out = fused.self_attention(qkv, heads=2, lengths=lengths).sum()
+    lengths[:] = 1
+    out.backward()
+    again = tensor(qkv.data, requires_grad=True)
+    fused.self_attention(again, heads=2, lengths=np.array([2, 4], np.int32)).sum().backward()
+    np.testing.assert_array_equal(qkv.grad.numpy(), again.grad.numpy())
