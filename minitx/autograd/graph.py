@@ -91,6 +91,7 @@ class Op:
         self.tensors = tuple(p.name for p in parameters if p.kind is not p.KEYWORD_ONLY)
         self.static = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "needs"}
         self.defaults = {name: default for name, default in self.static.items() if default is not inspect.Parameter.empty}
+        self.optional = {p.name: p.default for p in parameters if p.default is not p.empty}
         self.tells_needs = any(p.name == "needs" for p in parameters)
         self.rule = None
         if self.residuals and reference is None:
@@ -175,16 +176,15 @@ class Op:
 
     def _positional(self, args, static):
         """The tensors and the static arguments, each given by its place or its name: `sum(x, 0)`, `layer_norm(x, bias=b)`."""
-        names, parameters = [*self.tensors, *self.static], inspect.signature(self.forward).parameters
+        names = [*self.tensors, *self.static]
         named = dict(zip(names, args))
         twice = named.keys() & static.keys()
         if twice:
             raise TypeError(f"{self.name}: {', '.join(twice)} given twice")
         named.update(static)
-        tensors = tuple([named.pop(name, parameters[name].default) for name in self.tensors])
-        if len(args) > len(names) or any(x is inspect.Parameter.empty for x in tensors):
+        if len(args) > len(names) or any(name not in named and name not in self.optional for name in self.tensors):
             raise TypeError(f"{self.name}: takes {', '.join(self.tensors)}; {len(args)} given")
-        return tensors, named
+        return tuple([named.pop(name, self.optional.get(name)) for name in self.tensors]), named
 
     def __repr__(self):
         return f"<op {self.name}({', '.join([*self.tensors, *(f'{k}=' for k in self.static)])})>"

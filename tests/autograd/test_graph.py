@@ -63,7 +63,9 @@ def test_a_chain_never_differentiated_goes_without_recursion(collector_off):
     y = tensor(np.ones(4), requires_grad=True)
     for _ in range(100_000):
         y = ops.sin(y)
+    node = weakref.ref(y.node)
     del y
+    assert node() is None
 
 
 @pytest.mark.parametrize("finish", [lambda loss: None, lambda loss: loss.backward(),

@@ -118,7 +118,9 @@ def test_selected_rows_go_on_in_their_new_order():
 
 
 def test_an_empty_cache_may_be_reordered():
-    KeyValueCache(5).select(np.array([1, 0]))
+    cache = KeyValueCache(5)
+    cache.select(np.array([1, 0]))
+    assert cache.used == 0
 
 
 def test_a_full_cache_says_how_much_was_reserved():
