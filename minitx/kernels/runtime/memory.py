@@ -42,13 +42,6 @@ def empty_like(array):
     return empty(array.shape, array.dtype)
 
 
-def release():
-    """Give the memory that nobody uses back to the system; return the number of bytes."""
-    held = sum(size * len(blocks) for size, blocks in _free.items())
-    _free.clear()
-    return held
-
-
 def _round_up(size):
     """The next of four sizes per power of two, so that batches of slightly different shapes share their memory."""
     step = 1 << max(size.bit_length() - 3, 0)
