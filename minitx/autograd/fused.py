@@ -84,9 +84,9 @@ def rms_norm(x, weight=None, *, eps=1e-6):
 
 
 @op(reference=_first(_linear), residuals="kept")
-def linear(x, weight, bias=None, *, activation="none", p=0.0, key=0):
+def linear(x, weight, bias=None, *, activation="none", p=0.0, key=0, needs=()):
     """dropout(activation(x Wᵀ + b)): x (..., in), weight (out, in), bias (out,) or None; activation "none", "relu" or "gelu"."""
-    return _linear(x, weight, bias, activation, p, key)
+    return _linear(x, weight, bias, activation, p, key, any(needs))
 
 
 @linear.vjp

@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..autograd import Tensor, fused, random
+from ..kernels.runtime import memory
 from .layers import Linear, xavier_uniform
 from .module import Module, Parameter
 
@@ -66,7 +67,7 @@ class KeyValueCache:
         """Add the keys and values (rows, new, 2 · d_model) of the next positions."""
         rows, new, width = keys_and_values.shape
         if self._store is None:
-            self._store = np.empty((rows, max(self.capacity, new), width), keys_and_values.dtype)
+            self._store = memory.empty((rows, max(self.capacity, new), width), keys_and_values.dtype)
         elif self.used + new > self._store.shape[1]:
             raise ValueError(f"cache: {self.used + new} positions do not fit into the {self._store.shape[1]} that were reserved")
         self._store[:, self.used:self.used + new] = keys_and_values
@@ -80,6 +81,6 @@ class KeyValueCache:
     def select(self, rows):
         """Go on with these rows (indices, in any order and number): how beams split and finished sentences leave."""
         if self._store is not None:
-            chosen = np.empty((len(rows), *self._store.shape[1:]), self._store.dtype)
+            chosen = memory.empty((len(rows), *self._store.shape[1:]), self._store.dtype)
             chosen[:, :self.used] = self._store[rows, :self.used]
             self._store = chosen

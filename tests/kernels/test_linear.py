@@ -69,6 +69,16 @@ def test_relu_of_few_rows_and_wide_output_is_cut_into_columns(dtype):
 
 
 @ACTIVATIONS
+def test_without_a_backward_pass_nothing_is_kept(activation):
+    x, weight, bias, _ = parameters((20, 6), 9, np.float32)
+    for file in (cpu, reference):
+        p = 0.0 if activation == "none" else 0.2
+        out, saved = file.linear(x, weight, bias, activation, p, 3, needs_gradient=False)
+        assert saved is None
+        assert_close(out, file.linear(x, weight, bias, activation, p, 3)[0], 4)
+
+
+@ACTIVATIONS
 def test_only_what_is_needed_is_computed(activation):
     x, weight, bias, g = parameters((20, 6), 9, np.float64)
     _, saved = cpu.linear(x, weight, bias, activation)

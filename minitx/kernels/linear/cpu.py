@@ -23,20 +23,22 @@ _MULTIPLICATIONS = 64  # as many take the time of one element of a loop over mem
 _ABSENT = {np.dtype(kind): np.empty((0, 0), kind) for kind in (np.float32, np.float64)}
 
 
-def linear(x, weight, bias=None, activation="none", p=0.0, key=0):
+def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient=True):
     """See reference.linear."""
     check(x, weight, bias, activation, p)
     absent = _ABSENT[x.dtype]
     x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
     n_out, n_in = weight.shape
     out = empty(x.shape[:-1] + (n_out,), x.dtype)
-    saved = {"none": None, "relu": out}[activation] if activation != "gelu" else empty(out.shape, x.dtype)
+    saved = None
+    if needs_gradient and activation != "none":
+        saved = out if activation == "relu" else empty(out.shape, x.dtype)
     threshold, scale = philox.split(p)
     x, out_rows = x.reshape(-1, n_in), out.reshape(-1, n_out)
     row_blocks = _row_blocks(len(x))
     column_blocks = _up_to(8 // row_blocks, n_out // 256)  # for the few rows of a decoder's step
     bias = absent.reshape(0) if bias is None else np.ascontiguousarray(bias)
-    slope = saved.reshape(-1, n_out) if activation == "gelu" else absent
+    slope = saved.reshape(-1, n_out) if activation == "gelu" and needs_gradient else absent
     _linear(x, weight, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks, column_blocks,
             out_rows, slope)
     return out, saved
@@ -63,12 +65,14 @@ def _linear(x, weight, bias, activation, drop, threshold, scale, key, row_blocks
             row = out[i, left:right]
             if activation == _RELU:
                 _relu(row)
-            elif activation == _GELU:
-                _gelu(row, slope[i, left:right])
+            elif slope.size > 0:
+                _gelu_and_slope(row, slope[i, left:right])
+            else:
+                _gelu(row)
             if drop:
                 offset = philox.factors(mask, i * n_out + left, right - left, key, threshold, scale)
                 _multiply(row, mask[offset:])
-                if activation == _GELU:
+                if slope.size > 0:
                     _multiply(slope[i, left:right], mask[offset:])
     launch.restore(threads)
 
@@ -99,7 +103,15 @@ def _relu(row):
 
 
 @register_jitable
-def _gelu(row, slope):
+def _gelu(row):
+    half = row.dtype.type(0.5)
+    for j in range(row.size):
+        pre = row[j]
+        row[j] = pre * vector.normal_cdf(pre, vector.exp(-half * pre * pre))
+
+
+@register_jitable
+def _gelu_and_slope(row, slope):
     half, peak = row.dtype.type(0.5), row.dtype.type(0.3989422804014327)  # the density at 0 is 1/√(2π)
     for j in range(row.size):
         pre = row[j]

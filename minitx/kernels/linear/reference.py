@@ -8,12 +8,12 @@ from ..dropout.reference import dropout
 ACTIVATIONS = ("none", "relu", "gelu")
 
 
-def linear(x, weight, bias=None, activation="none", p=0.0, key=0):
+def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient=True):
     """out = dropout(f(x Wᵀ + b)).
 
     x (..., in), weight (out, in), bias (out,) or None; `activation` is "none", "relu" or "gelu"; `p` and `key` are
     those of `dropout`. Returns out (..., out) and what the backward pass needs of it: the slope ∂out/∂pre for GELU,
-    `out` itself for ReLU, None otherwise.
+    `out` itself for ReLU, None otherwise, or if there is to be no backward pass (`needs_gradient`).
     Dropout needs an activation: without one, use the kernel that adds the result to the residual.
     """
     check(x, weight, bias, activation, p)
@@ -25,10 +25,10 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0):
     mask = dropout(np.ones(pre.shape, pre.dtype), p, key) if p > 0 else pre.dtype.type(1)
     if activation == "relu":
         out = np.where(pre < 0, pre.dtype.type(0), pre) * mask
-        return out, out
+        return out, out if needs_gradient else None
     cdf = 0.5 * (1 + erf(pre * 0.5**0.5))
     density = np.exp(-0.5 * pre * pre) * (2 * np.pi) ** -0.5
-    return pre * cdf * mask, (cdf + pre * density) * mask
+    return pre * cdf * mask, (cdf + pre * density) * mask if needs_gradient else None
 
 
 def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True)):
