@@ -1,2 +1,3 @@
 """The models, one file each, top to bottom."""
+from .decoder_only import DecoderOnly  # noqa: F401
 from .encoder_decoder import EncoderDecoder  # noqa: F401

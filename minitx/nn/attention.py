@@ -52,26 +52,33 @@ class MultiHeadAttention(Module):
         else:
             qkv = fused.linear(x, self.in_proj_weight, self.in_proj_bias)
             query, new = qkv[..., :self.d_model], qkv.data[..., self.d_model:]
-            cache.append(new)
+            cache.append(new, lengths)
         keys, values = cache.keys_and_values()
         return fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, causal=memory is None, lengths=lengths)
 
 
 class KeyValueCache:
-    """Keys and values of the positions seen so far, in memory reserved beforehand: (rows, capacity, 2 · d_model)."""
+    """Keys and values of the positions seen so far, in memory reserved beforehand: (rows, capacity, 2 · d_model).
+
+    Rows may differ in length: beyond its own, what a row holds is padding, and is overwritten as it grows.
+    """
 
     def __init__(self, capacity):
         self.capacity, self.used, self._store = capacity, 0, None
 
-    def append(self, keys_and_values):
-        """Add the keys and values (rows, new, 2 · d_model) of the next positions."""
+    def append(self, keys_and_values, lengths=None):
+        """Add the keys and values (rows, new, 2 · d_model) of the next positions, which end at `lengths` (rows,), or behind the longest row."""
         rows, new, width = keys_and_values.shape
+        used = self.used + new if lengths is None else int(np.max(lengths, initial=0))
         if self._store is None:
-            self._store = memory.empty((rows, max(self.capacity, new), width), keys_and_values.dtype)
-        elif self.used + new > self._store.shape[1]:
-            raise ValueError(f"cache: {self.used + new} positions do not fit into the {self._store.shape[1]} that were reserved")
-        self._store[:, self.used:self.used + new] = keys_and_values
-        self.used += new
+            self._store = memory.empty((rows, max(self.capacity, used), width), keys_and_values.dtype)
+        elif used > self._store.shape[1]:
+            raise ValueError(f"cache: {used} positions do not fit into the {self._store.shape[1]} that were reserved")
+        if lengths is None:
+            self._store[:, self.used:used] = keys_and_values
+        else:
+            self._store[np.arange(rows)[:, None], (lengths - new)[:, None] + np.arange(new)] = keys_and_values
+        self.used = used
 
     def keys_and_values(self):
         """Two views (rows, used, d_model)."""

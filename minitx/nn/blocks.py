@@ -10,11 +10,11 @@ from .module import Module
 class Block(Module):
     """What encoder and decoder layers share: the feed-forward network and how a sublayer is wrapped."""
 
-    def __init__(self, d_model, d_ff, dropout, norm, activation, generator):
+    def __init__(self, d_model, d_ff, dropout, norm, activation, generator, bias=True):
         if norm not in ("pre", "post"):
             raise ValueError(f"norm: {norm!r} is not one of pre, post")
-        self.linear1 = Linear(d_model, d_ff, activation=activation, generator=generator)
-        self.linear2 = Linear(d_ff, d_model, generator=generator)
+        self.linear1 = Linear(d_model, d_ff, bias=bias, activation=activation, generator=generator)
+        self.linear2 = Linear(d_ff, d_model, bias=bias, generator=generator)
         self.dropout = Dropout(dropout)
         self.norm_first = norm == "pre"
 
@@ -30,16 +30,16 @@ class Block(Module):
 
 
 class EncoderLayer(Block):
-    """Self-attention, then feed-forward: (batch, time, d_model) to the same shape."""
+    """Self-attention, then feed-forward: (batch, time, d_model) to the same shape. With a causal mask it is the layer of a decoder-only model."""
 
-    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None):
-        self.self_attn = MultiHeadAttention(d_model, n_heads, generator=generator)
-        super().__init__(d_model, d_ff, dropout, norm, activation, generator)
-        self.norm1, self.norm2 = LayerNorm(d_model), LayerNorm(d_model)
+    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, bias=True):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, bias=bias, generator=generator)
+        super().__init__(d_model, d_ff, dropout, norm, activation, generator, bias)
+        self.norm1, self.norm2 = LayerNorm(d_model, bias=bias), LayerNorm(d_model, bias=bias)
 
-    def forward(self, x, lengths):
-        """x (batch, time, d_model); the first `lengths` positions of each row are real."""
-        x = self.sublayer(self.norm1, x, lambda y: self.self_attn(y, lengths=lengths))
+    def forward(self, x, lengths=None, causal=False, cache=None):
+        """x (batch, time, d_model); the first `lengths` positions of each row are real. With a cache, x holds only the positions not seen yet."""
+        x = self.sublayer(self.norm1, x, lambda y: self.self_attn(y, causal=causal, lengths=lengths, cache=cache))
         return self.sublayer(self.norm2, x, self.feed_forward)
 
 

@@ -39,11 +39,11 @@ class Embedding(Module):
 
 
 class LayerNorm(Module):
-    """Normalisation over the features, with a learnt scale and shift (Ba, Kiros and Hinton 2016)."""
+    """Normalisation over the features, with a learnt scale and, unless `bias` is False, shift (Ba, Kiros and Hinton 2016)."""
 
-    def __init__(self, features, eps=1e-5):
+    def __init__(self, features, eps=1e-5, bias=True):
         self.weight = Parameter(np.ones(features, np.float32))
-        self.bias = Parameter(np.zeros(features, np.float32))
+        self.bias = Parameter(np.zeros(features, np.float32)) if bias else None
         self.eps = eps
 
     def forward(self, x):
@@ -93,13 +93,14 @@ class Positions(Module):
         self.kind, self.length = kind, length
 
     def forward(self, x, start=0):
-        """x (batch, time, d_model), whose first vector stands at position `start`."""
+        """x (batch, time, d_model), whose first vector stands at position `start`: one number, or (batch,) where the rows differ."""
         if self.kind == "none":
             return x
-        stop = start + x.shape[1]
+        stop = int(np.max(start, initial=0)) + x.shape[1]
         if stop > self.length:
             raise ValueError(f"positions: {stop} positions are needed but the model has {self.length}; raise max_length")
+        rows = slice(start, stop) if np.ndim(start) == 0 else start[:, None] + np.arange(x.shape[1])
         if self.kind == "learned":
-            return x + self.weight[start:stop]
-        return x + self._table[start:stop].astype(x.dtype)
+            return x + self.weight[rows]
+        return x + self._table[rows].astype(x.dtype)
 

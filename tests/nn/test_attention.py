@@ -148,6 +148,15 @@ def test_layers_name_their_parameters_as_pytorch_does():
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])
+def test_a_layer_without_biases_has_none_in_its_norms_either(norm):
+    layer = EncoderLayer(8, 2, 16, norm=norm, bias=False).to("float64")
+    names = list(layer.state_dict())
+    assert names and not [name for name in names if name.endswith("bias")]
+    layer(X).sum().backward()
+    assert all(parameter.grad.shape == parameter.shape for parameter in layer.parameters())
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
 def test_dropout_acts_on_every_sublayer_in_training_only(norm):
     layer = EncoderLayer(8, 2, 16, dropout=0.5, norm=norm).to("float64")
     random.seed(0)

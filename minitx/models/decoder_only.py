@@ -1,0 +1,125 @@
+"""The decoder-only Transformer of Radford et al. 2018 and 2019 (GPT): half of the encoder-decoder, and a language model.
+
+    ids ─ embed ─ + positions ─ layers (each position looks at itself and to its left) ─ norm ─ output layer ─ next id
+
+There is no second sequence to look at, so a layer is that of the encoder, with a causal mask. In training every position predicts the next id at
+once; in generation the model is fed what it has said itself, one id at a time, behind a prompt.
+"""
+import numpy as np
+
+from ..autograd import fused, no_grad
+from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, LayerNorm, Linear, Module, Positions
+
+PAD = 0
+
+
+class DecoderOnly(Module):
+    """A language model, from integer ids to the logits of the id that comes next.
+
+    Args:
+        vocabulary: how many different ids there are.
+        d_model: features of every vector between the layers; n_heads attention heads share them.
+        n_layers: how many; d_ff: hidden features of the feed-forward networks, by default 4 · d_model.
+        activation: "gelu" or "relu"; positions: "learned" or "sinusoidal".
+        tie_embeddings: whether the embedding is also the output layer (Press and Wolf 2017).
+        bias: whether linear layers and norms add a learnt vector.
+        max_length: the longest sequence in ids; seed: of the initial weights.
+    """
+
+    def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_layers=4, d_ff=None, dropout=0.0, activation="gelu", positions="learned",
+                 tie_embeddings=True, bias=True, max_length=256, seed=0):
+        generator = np.random.default_rng(seed)
+        layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff or 4 * d_model, "dropout": dropout, "norm": "pre", "activation": activation,
+                 "generator": generator, "bias": bias}
+        self.embedding = Embedding(vocabulary, d_model, generator)
+        self.positions = Positions(positions, max_length, d_model, generator)
+        self.dropout = Dropout(dropout)
+        self.layers = [EncoderLayer(**layer) for _ in range(n_layers)]
+        self.norm = LayerNorm(d_model, bias=bias)
+        self.output = None if tie_embeddings else Linear(d_model, vocabulary, bias=False, generator=generator)
+        # √d brings embeddings to the size of a sinusoidal table (Vaswani et al. 2017, section 3.4); learnt positions are as small as they are.
+        self.scale = d_model ** 0.5 if positions == "sinusoidal" else 1.0
+        self.d_model, self.max_length = d_model, max_length
+        self._initialise(generator)
+
+    def _initialise(self, generator):
+        """Matrices from N(0, 0.02²), those that end a sublayer smaller, so that the sum of all 2 · n_layers of them is not (Radford et al. 2019)."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim == 2:
+                ends_sublayer = name.endswith(("out_proj.weight", "linear2.weight"))
+                parameter.data[...] = generator.normal(0.0, 0.02 / (2 * len(self.layers)) ** 0.5 if ends_sublayer else 0.02, parameter.shape)
+
+    def forward(self, ids):
+        """Logits (batch, time, vocabulary) of the id after each of `ids` (batch, time)."""
+        return fused.linear(self.decode(ids), self.output_weight)
+
+    def loss(self, batch, label_smoothing=0.0, reduction="mean"):
+        """Cross-entropy of the next id: `target_out` of a batch after `target_in`, both (batch, time); the logits never exist at once.
+
+        Targets equal to `batch.ignore`, by default <pad>, do not count.
+        """
+        return fused.linear_cross_entropy(self.decode(batch.target_in), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
+                                          ignore_index=getattr(batch, "ignore", PAD), reduction=reduction)
+
+    def decode(self, ids, cache=None):
+        """The last hidden vectors (batch, time, d_model) of ids (batch, time); with a `Cache`, of the positions that are new."""
+        x = self.embedding(ids)
+        x = self.dropout(self.positions(x if self.scale == 1.0 else x * self.scale, start=0 if cache is None else cache.lengths))
+        lengths = None if cache is None else cache.lengths + ids.shape[1]
+        for layer, keys_and_values in zip(self.layers, cache.layers if cache is not None else [None] * len(self.layers)):
+            x = layer(x, lengths, causal=True, cache=keys_and_values)
+        return self.norm(x)
+
+    @property
+    def output_weight(self):
+        """(vocabulary, d_model): the matrix that turns a hidden vector into logits."""
+        return self.embedding.weight if self.output is None else self.output.weight
+
+    # Generation, id by id
+
+    def start(self, ids, lengths=None, capacity=None):
+        """Read the first ids (rows, time), time 0 or more, and return the `Cache` with which `step` goes on.
+
+        Only the first `lengths` (rows,) of each row are real; by default all. `capacity`: how many ids will follow, by default as many as the model takes.
+        """
+        rows, time = ids.shape
+        cache = Cache(rows, len(self.layers), self.max_length if capacity is None else time + capacity)
+        if time:
+            with no_grad():
+                self.decode(ids, cache)
+            cache.lengths = np.full(rows, time) if lengths is None else np.asarray(lengths, np.int64)
+        return cache
+
+    def step(self, ids, cache):
+        """Logits (rows, vocabulary) of the id after `ids` (rows,), the ids chosen last; an array."""
+        with no_grad():
+            hidden = self.decode(ids[:, None], cache)
+            cache.lengths = cache.lengths + 1
+            return fused.linear(hidden, self.output_weight).data[:, 0]
+
+    def attention_maps(self, ids):
+        """Where each position looks: (layers, batch, heads, time, time), as an array."""
+        maps = []
+        removers = [layer.self_attn.register_forward_hook(lambda module, inputs, out: maps.append(module.weights(*inputs, causal=True)) or out)
+                    for layer in self.layers]
+        try:
+            with no_grad():
+                self.decode(ids)
+        finally:
+            for remove in removers:
+                remove()
+        return np.stack(maps)
+
+
+class Cache:
+    """What generation keeps between ids: how long each row is, and for each layer the keys and values of its positions."""
+
+    def __init__(self, rows, n_layers, capacity):
+        self.lengths = np.zeros(rows, np.int64)  # (rows,): the next id of each row stands there
+        self.layers = [KeyValueCache(capacity) for _ in range(n_layers)]
+
+    def select(self, rows):
+        """Go on with these rows (indices, in any order and number): how samples split and finished ones leave."""
+        self.lengths = self.lengths[rows]
+        for layer in self.layers:
+            layer.select(rows)
