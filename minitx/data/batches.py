@@ -74,8 +74,8 @@ class Batches:
     Raises:
         UserError: there are no pairs, or one of them is longer than `max_length`.
 
-    Within a pool of shuffled sentences the pairs are sorted by target length, then by source length; the batches cut
-    from all pools are shuffled. The target side decides because its tokens cost most (a score for every word).
+    Within a pool of shuffled sentences the pairs are sorted by the length of their longer side, then by how much longer
+    it is, so that both sides of a batch are alike; the batches cut from all pools are shuffled.
     """
 
     POOL = 100_000  # sentences sorted at a time: large, because what is wasted shrinks with the batches in a pool
@@ -148,10 +148,11 @@ class Batches:
         return [batches[i] for i in permutation(len(batches), self.seed, epoch, 1)]
 
     def _cut(self, rows: np.ndarray) -> list[np.ndarray]:
-        """Batches of like lengths, longest first. Where the target length changes, the source lengths turn round (up,
-        down, up), so that a batch on the border joins long sources with long ones and short with short."""
+        """Batches of like lengths, longest first. Where the longer side's length changes, the difference of the two turns
+        round (up, down, up), so that a batch on the border joins pairs with long sources, or pairs with long targets."""
         source, target = self._source.lengths[rows], self._target_lengths[rows]
-        order = np.lexsort((np.where(target % 2, source, -source), -target))
+        longer, difference = np.maximum(source, target), source - target
+        order = np.lexsort((np.where(longer % 2, difference, -difference), -longer))
         return _cut(rows[order], target[order], self.batch_tokens)
 
     def _refuse_longer_than(self, max_length: int | None) -> None:
@@ -233,13 +234,14 @@ def _batch(source: _Ragged, target: _Ragged, rows: np.ndarray) -> Batch:
 
 
 def _cut(rows: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Cuts rows, sorted from the longest down, so that each piece fits: its first row is its longest."""
-    pieces, start = [], 0
-    while start < len(rows):
-        stop = start + max(1, batch_tokens // int(lengths[start]))
-        pieces.append(rows[start:stop])
-        start = stop
-    return pieces
+    """Cuts rows, in their order, into the longest pieces whose rows x longest length is within `batch_tokens`."""
+    pieces, start, longest = [], 0, 0
+    for stop, length in enumerate(lengths.tolist()):
+        longest = max(longest, length)
+        if (stop + 1 - start) * longest > batch_tokens and stop > start:
+            pieces.append(rows[start:stop])
+            start, longest = stop, length
+    return [*pieces, rows[start:]]
 
 
 def _wasted(lengths: np.ndarray, plan: list[np.ndarray]) -> float:
