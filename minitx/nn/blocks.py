@@ -10,17 +10,19 @@ from .module import Module
 class Block(Module):
     """What encoder and decoder layers share: the feed-forward network and how a sublayer is wrapped."""
 
-    def __init__(self, d_model, d_ff, dropout, norm, activation, generator, bias=True):
+    def __init__(self, d_model, d_ff, dropout, norm, activation, generator, bias=True, activation_dropout=None):
         if norm not in ("pre", "post"):
             raise ValueError(f"norm: {norm!r} is not one of pre, post")
         self.linear1 = Linear(d_model, d_ff, bias=bias, activation=activation, generator=generator)
         self.linear2 = Linear(d_ff, d_model, bias=bias, generator=generator)
         self.dropout = Dropout(dropout)
+        self.activation_dropout = activation_dropout  # None: as dropout
         self.norm_first = norm == "pre"
 
     def feed_forward(self, x):
         """Two linear layers, the same at every position."""
-        return self.linear2(self.linear1(x, p=self.dropout.p))
+        p = self.dropout.p if self.activation_dropout is None else self.activation_dropout
+        return self.linear2(self.linear1(x, p=p))
 
     def sublayer(self, norm, x, function):
         """Post-norm: norm(x + function(x)), as published in 2017. Pre-norm: x + function(norm(x)), which trains deeper stacks (Xiong et al. 2020)."""
@@ -32,9 +34,10 @@ class Block(Module):
 class EncoderLayer(Block):
     """Self-attention, then feed-forward: (batch, time, d_model) to the same shape. With a causal mask it is the layer of a decoder-only model."""
 
-    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, bias=True):
-        self.self_attn = MultiHeadAttention(d_model, n_heads, bias=bias, generator=generator)
-        super().__init__(d_model, d_ff, dropout, norm, activation, generator, bias)
+    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, bias=True, activation_dropout=None,
+                 attention_dropout=0.0):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, bias=bias, generator=generator)
+        super().__init__(d_model, d_ff, dropout, norm, activation, generator, bias, activation_dropout)
         self.norm1, self.norm2 = LayerNorm(d_model, bias=bias), LayerNorm(d_model, bias=bias)
 
     def forward(self, x, lengths=None, causal=False, cache=None):
@@ -46,10 +49,11 @@ class EncoderLayer(Block):
 class DecoderLayer(Block):
     """Causal self-attention, attention to the encoder's output, then feed-forward."""
 
-    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None):
-        self.self_attn = MultiHeadAttention(d_model, n_heads, generator=generator)
-        self.multihead_attn = MultiHeadAttention(d_model, n_heads, generator=generator)
-        super().__init__(d_model, d_ff, dropout, norm, activation, generator)
+    def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, activation_dropout=None,
+                 attention_dropout=0.0):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator)
+        self.multihead_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator)
+        super().__init__(d_model, d_ff, dropout, norm, activation, generator, activation_dropout=activation_dropout)
         self.norm1, self.norm2, self.norm3 = LayerNorm(d_model), LayerNorm(d_model), LayerNorm(d_model)
 
     def forward(self, x, memory, memory_lengths, self_cache=None, cross_cache=None):

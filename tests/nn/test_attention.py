@@ -147,6 +147,17 @@ def test_layers_name_their_parameters_as_pytorch_does():
     assert list(decoder.state_dict()) == own + cross + FEED_FORWARD + norms(3)
 
 
+@pytest.mark.parametrize("kind", ["dropout", "activation_dropout", "attention_dropout"])
+@pytest.mark.parametrize("block", [EncoderLayer, DecoderLayer])
+def test_each_dropout_acts_by_itself_in_training_only(block, kind):
+    options = {"dropout": 0.0, "activation_dropout": 0.0, "attention_dropout": 0.0}
+    given = (X, None) if block is EncoderLayer else (X, X, None)
+    layer, plain = (block(8, 2, 16, generator=np.random.default_rng(0), **options | {kind: p}).to("float64") for p in (0.5, 0.0))
+    random.seed(0)
+    assert not np.array_equal(layer(*given).data, layer(*given).data)
+    assert np.array_equal(layer.eval()(*given).data, plain(*given).data)
+
+
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_layer_without_biases_has_none_in_its_norms_either(norm):
     layer = EncoderLayer(8, 2, 16, norm=norm, bias=False).to("float64")
