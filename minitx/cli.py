@@ -152,8 +152,7 @@ def translate(
     device
         where to compute
     """
-    if not 1 <= beam <= 1000:
-        raise UserError(f"beam is {beam} but must be a whole number from 1 to 1,000; 4 is usual")
+    _check_beam(beam)
     if not 1 <= n_best <= beam:
         raise UserError(f"n_best is {n_best} but beam keeps {beam}; take --beam {max(n_best, 1)} or a smaller --n-best")
     _require(device)
@@ -175,7 +174,7 @@ def translate(
 
 
 @app.command(sort_key=2)
-def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, json: Switch = False):
+def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, beam: Whole = 1, json: Switch = False):
     """Score a run on held-out sentences, its own or yours.
 
     Parameters
@@ -186,14 +185,17 @@ def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, 
         text to translate, a sentence a line; with --ref
     ref
         its right translation, line by line
+    beam
+        hypotheses kept by the search; 1 is greedy
     json
         print one JSON object and nothing else
     """
     if (src is None) != (ref is None):
         raise UserError("src and ref come together: the text to translate and its right translation")
+    _check_beam(beam)
     from .training.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(run, source=src, reference=ref)
+    result = evaluate_run(run, source=src, reference=ref, beam=beam)
     if json:
         _print_json(result)
     else:
@@ -241,6 +243,11 @@ def info(*, json: Switch = False):
     else:
         for name, value in facts.items():
             print(f"{name.replace('_', ' '):<18}{value}")
+
+
+def _check_beam(beam):
+    if not 1 <= beam <= 1000:
+        raise UserError(f"beam is {beam} but must be a whole number from 1 to 1,000; 4 is usual")
 
 
 def _rules_table(rules):

@@ -78,7 +78,7 @@ def build_model(settings, source_vocabulary, target_vocabulary):
     """The model that the settings describe, with fresh weights drawn from their seed."""
     from .models import EncoderDecoder
 
-    names = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "norm", "activation", "positions", "tie_embeddings", "max_length", "seed")
+    names = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "activation_dropout", "attention_dropout", "norm", "activation", "positions", "tie_embeddings", "max_length", "seed")
     model = EncoderDecoder(source_vocabulary, target_vocabulary, **{name: getattr(settings, name) for name in names})
     return model if settings.dtype == "float32" else model.to(settings.dtype)
 

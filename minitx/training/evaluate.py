@@ -5,31 +5,31 @@ from ..run_folder import RunFolder
 from . import metrics
 
 
-def evaluate(run, source=None, reference=None):
+def evaluate(run, source=None, reference=None, beam=1):
     """{"splits": {name: {"exact_match", "bleu", "loss"}}, "rules": {rule: {"accuracy", "count"}}, "signature": sacrebleu's}.
 
     Without `source` and `reference` (paths of line-aligned files): the three splits of the toy languages, made again from the seed, or the pairs
-    of the user's text that were held out.
+    of the user's text that were held out. `beam`: of the search that translates.
     """
     folder = RunFolder(run)
     model, tokenizers = folder.load_model(), folder.tokenizers()
     if source is not None:
         pairs = files.read_parallel(source, reference)
-        return score_splits(model, tokenizers, {str(source): pairs})
+        return score_splits(model, tokenizers, {str(source): pairs}, beam)
     settings = folder.settings()
     if not settings.own_text:
-        return score_splits(model, tokenizers, toy.corpus(settings.pair, seed=settings.seed).splits)
+        return score_splits(model, tokenizers, toy.corpus(settings.pair, seed=settings.seed).splits, beam)
     if not folder.validation.exists():
         raise UserError(f"{folder.validation} does not exist, so the run has no held-out text; name your own with --src and --ref")
-    return score_splits(model, tokenizers, {"validation": files.read_tsv(folder.validation)})
+    return score_splits(model, tokenizers, {"validation": files.read_tsv(folder.validation)}, beam)
 
 
-def score_splits(model, tokenizers, splits):
+def score_splits(model, tokenizers, splits, beam=1):
     """Translate and score each split; rules are counted over the toy examples of ordinary length."""
     results, examples, hypotheses, signature = {}, [], [], None
     for name, pairs in splits.items():
         sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
-        found = metrics.translate_greedily(model, tokenizers, sources)
+        found = metrics.translate(model, tokenizers, sources, beam)
         scores, signature = metrics.text_scores(found, references)
         ids = encode_pairs(tokenizers, pairs, model.max_length)[0]
         results[name] = {**scores, "loss": metrics.teacher_forced(model, ids)["loss"] if ids else None}

@@ -33,10 +33,10 @@ def teacher_forced(model, id_pairs, batch_tokens=4096):
     return {"loss": total / count, "perplexity": float(np.exp(min(total / count, 700.0))), "token_accuracy": right / count}
 
 
-def translate_greedily(model, tokenizers, sources):
+def translate(model, tokenizers, sources, beam=1):
     """The model's translations of source texts, in their order."""
     training = model.training
-    results = Translator(model, tokenizers).translate(sources)
+    results = Translator(model, tokenizers).translate(sources, beam)
     model.train(training)
     return results
 

@@ -49,7 +49,7 @@ def train(settings, out=None, overwrite=False, resume=None, console=None):
         corpora.check_hashes(settings, folder.facts().get("hashes", {}), corpus.hashes)
     saved = bool(resume) and folder.last.exists()  # else the run was killed before its first save, and starts over
     tokenizers = folder.tokenizers() if saved else TokenizerPair.train(
-        settings.tokenizer, corpus.train, settings.vocab_size, joint=settings.joint_vocabulary)
+        settings.tokenizer, corpus.train, settings.vocab_size, settings.joint_vocabulary, settings.lowercase, settings.min_frequency)
     train_ids, too_long = encode_pairs(tokenizers, corpus.train, settings.max_length)
     valid_ids, _ = encode_pairs(tokenizers, corpus.validation, settings.max_length)
     if not train_ids or not valid_ids:
@@ -100,7 +100,7 @@ def _conclude(console, settings, corpus, tokenizers, model, trainer, folder):
     sentence = min((pair.source for pair in corpus.validation[:100]), key=lambda text: abs(len(text.split()) - 8))
     attention = Translator(model, tokenizers, settings).attention(sentence)
     pictures = [folder.path / "loss.png", folder.path / "attention.png"]
-    plots.loss_curve(trainer.lines, pictures[0])
+    plots.loss_curve([line for line in trainer.lines if "averaged" not in line], pictures[0])
     missing_font = plots.attention_map(*attention, pictures[1])
     console.attention(*attention)
     if missing_font:

@@ -15,6 +15,7 @@ from ..data.batches import Batches
 from ..errors import UserError
 from ..run_folder import read_safetensors, save_safetensors
 from . import metrics
+from .average import EpochAverage
 
 RECORD_EVERY = 25  # updates between lines of metrics.jsonl
 SAVE_EVERY = 60.0  # seconds between saves, at most; a validation saves too
@@ -25,7 +26,7 @@ DECODED = 300  # validation sentences that are translated during training
 class Trainer:
     """Trains `model` on pairs of ids, as `settings` say, and keeps its state in `folder`.
 
-    Attributes: `step`, the number of updates done; `steps`, of updates in all; `best`, the lowest validation loss so far.
+    Attributes: `step`, the number of updates done; `steps`, of updates in all; `best`, the best validation so far: its loss, or minus its BLEU.
     """
 
     def __init__(self, settings, model, tokenizers, corpus, train_ids, valid_ids, folder, console):
@@ -35,6 +36,7 @@ class Trainer:
         kind = optim.AdamW if settings.optimizer == "adamw" else optim.Adam
         options = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
         self.optimizer = kind(model.parameters(), settings.learning_rate, (settings.beta1, settings.beta2), **options)
+        self.average = EpochAverage(folder.last.parent, settings.average)
         self.steps = settings.steps or math.ceil(settings.epochs * len(self.batches) / settings.accumulate)
         self.step, self.best, self.worse, self.finished = 0, math.inf, 0, False
         self.interrupted = False
@@ -48,19 +50,30 @@ class Trainer:
         started, first, saved = time.monotonic(), self.step, time.monotonic()
         self._window_start = started
         while self.step < self.steps and not self._patience_is_over() and not self.interrupted:
+            epoch = self.batches.epoch
             loss, tokens = self.update()
             self._record(loss, tokens)
+            if ended := self.batches.epoch > epoch:
+                self.average.add(self.batches.epoch, self.model.state_dict())
             per_step = (time.monotonic() - started) / (self.step - first)
             self.console.step(self.step, loss, self._rate, self.learning_rate(), (self.steps - self.step) * per_step)
-            if self.step % self.settings.validate_every == 0 or self.step == self.steps:
+            if self._is_time_to_validate(ended):
                 self.validate()
                 self.save()
                 saved = time.monotonic()
             elif time.monotonic() - saved > SAVE_EVERY:
                 self.save()
                 saved = time.monotonic()
+        if not self.interrupted:
+            self._keep_average()
         self.finished = not self.interrupted
         self.save()
+        if self.finished:
+            self.average.clear()
+
+    def _is_time_to_validate(self, epoch_ended):
+        every = self.settings.validate_every
+        return self.step == self.steps or (self.step % every == 0 if every else epoch_ended)
 
     def update(self):
         """One update of the weights, from `accumulate` batches; returns the loss per token and the number of target tokens."""
@@ -109,27 +122,51 @@ class Trainer:
     def _patience_is_over(self):
         over = self.settings.patience and self.worse >= self.settings.patience
         if over:
-            self.console.note(f"stopped early: no better validation loss in {self.worse} validations")
+            measure = "BLEU" if self.settings.best_by == "bleu" else "validation loss"
+            self.console.note(f"stopped early: no better {measure} in {self.worse} validations")
         return over
 
     # Validation and the record
 
     def validate(self):
-        """Score the validation sentences, keep the weights when they are the best so far, and show what the model says."""
-        scores = metrics.teacher_forced(self.model, self.valid_ids, self.settings.batch_tokens)
-        pairs = self.corpus.validation[:DECODED]
-        hypotheses = metrics.translate_greedily(self.model, self.tokenizers, [pair.source for pair in pairs])
-        scores |= metrics.text_scores(hypotheses, [pair.target for pair in pairs])[0]
-        better = scores["loss"] < self.best
+        """Score the model, and keep its weights when they are the best so far."""
+        scores, samples = self._scores()
+        value = -scores["bleu"] if self.settings.best_by == "bleu" else scores["loss"]
+        better = value < self.best
         if better:
-            self.best, self.worse = scores["loss"], 0
+            self.best, self.worse = value, 0
             save_safetensors(self.folder.model, self.model.state_dict(), {"step": str(self.step)})
         else:
             self.worse += 1
-        self._write({"step": self.step, "valid_loss": scores.pop("loss"), **scores, "best": better, "tokens_per_second": round(self._rate, 1)})
-        samples = [(pair.source, pair.target, hypothesis) for pair, hypothesis in zip(pairs[:SAMPLES], hypotheses)]
-        self.console.validation(self.step, {"loss": self._lines[-1]["valid_loss"], **scores}, samples, better)
+        self._tell(scores, samples, best=better)
         self._window_start, self._window = time.monotonic(), Counter()
+
+    def _scores(self):
+        """Scores on the validation sentences, and what the model says to the first of them: (source, reference, hypothesis)."""
+        scores = metrics.teacher_forced(self.model, self.valid_ids, self.settings.batch_tokens)
+        pairs = self.corpus.validation[:None if self.settings.best_by == "bleu" else DECODED]
+        hypotheses = metrics.translate(self.model, self.tokenizers, [pair.source for pair in pairs])
+        scores |= metrics.text_scores(hypotheses, [pair.target for pair in pairs])[0]
+        return scores, [(pair.source, pair.target, hypothesis) for pair, hypothesis in zip(pairs[:SAMPLES], hypotheses)]
+
+    def _tell(self, scores, samples, **facts):
+        """Write and show a validation."""
+        line = {"valid_loss" if name == "loss" else name: value for name, value in scores.items()}
+        self._write({"step": self.step, **line, **facts, "tokens_per_second": round(self._rate, 1)})
+        self.console.validation(self.step, scores, samples, facts["best"])
+
+    def _keep_average(self):
+        """At the end: the mean over the last epochs, if the settings ask for it, takes the place of the best weights."""
+        weights, epochs = self.average.mean(self.batches.epoch) if self.settings.average else ({}, 0)
+        if not epochs:
+            return
+        own = {name: array.copy() for name, array in self.model.state_dict().items()}
+        self.model.load_state_dict(weights)
+        self.console.note(f"mean of the weights at the ends of the last {epochs} epochs:" if epochs > 1 else "the weights at the end of the only epoch:")
+        scores, samples = self._scores()
+        save_safetensors(self.folder.model, weights, {"step": str(self.step)})
+        self._tell(scores, samples, best=False, averaged=epochs)
+        self.model.load_state_dict(own)
 
     def _record(self, loss, tokens):
         """Note the update for metrics.jsonl: the first, every 25th and the last, with means over those between."""
@@ -179,7 +216,7 @@ class Trainer:
                     record = json.loads(line)
                 except ValueError:  # a line that a kill cut in two
                     break
-                if record["step"] <= self.step:
+                if record["step"] <= self.step and "averaged" not in record:  # the average is made again
                     self._lines.append(record)
         write_atomically(self.folder.metrics, "".join(json.dumps(record) + "\n" for record in self._lines))
 

@@ -34,8 +34,8 @@ def test_scores_do_not_depend_on_the_batches(batch_tokens):
     model = small_model().to("float64")
     assert metrics.teacher_forced(model, IDS, batch_tokens) == pytest.approx(metrics.teacher_forced(model, IDS), rel=1e-12)
     sources = [source for source, _ in PAIRS]
-    assert metrics.translate_greedily(model, TOKENIZERS, sources) == [
-        metrics.translate_greedily(model, TOKENIZERS, [source])[0] for source in sources]
+    assert metrics.translate(model, TOKENIZERS, sources) == [
+        metrics.translate(model, TOKENIZERS, [source])[0] for source in sources]
 
 
 def test_token_accuracy_counts_real_words_only():
@@ -52,7 +52,7 @@ def test_scoring_leaves_the_model_in_its_mode_and_its_weights_alone(training):
     model = small_model().train(training)
     before = {name: array.copy() for name, array in model.state_dict().items()}
     metrics.teacher_forced(model, IDS)
-    metrics.translate_greedily(model, TOKENIZERS, ["ant"])
+    metrics.translate(model, TOKENIZERS, ["ant"])
     assert all(module.training == training for _, module in model.named_modules())
     assert all(np.array_equal(array, before[name]) for name, array in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

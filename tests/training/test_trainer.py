@@ -8,7 +8,7 @@ import pytest
 from minitx import random
 from minitx.data.batches import Batch, Batches, make_batch
 from minitx.data.tokenizers import TokenizerPair
-from minitx.run_folder import RunFolder, build_model
+from minitx.run_folder import RunFolder, build_model, read_safetensors
 from minitx.training import corpus as corpora
 from minitx.training.evaluate import encode_pairs
 from minitx.training.trainer import Trainer
@@ -165,6 +165,25 @@ def test_the_best_weights_are_kept_not_the_last(tmp_path):
     trainer.validate()
     assert trainer.folder.model.read_bytes() == best
     assert trainer.worse == 1 and [line["best"] for line in trainer.lines] == [True, False]
+
+
+def test_the_best_may_be_chosen_by_bleu(tmp_path):
+    console = At()
+    trainer = trainer_of(tmp_path, console, best_by="bleu", patience=2, steps=1000, validate_every=5)
+    scored = iter([(3.0, 10.0), (2.0, 9.0), (4.0, 11.0), (1.0, 11.0), (1.0, 0.0)])
+    trainer._scores = lambda: (dict(zip(("loss", "bleu"), next(scored))), [])
+    trainer.fit()
+    assert [line["best"] for line in trainer.lines if "bleu" in line] == [True, False, True, False, False]
+    assert read_safetensors(trainer.folder.model)[1] == {"step": "15"}
+    assert trainer.step == 25 and console.notes == ["stopped early: no better BLEU in 2 validations"]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 5])
+def test_a_validation_may_come_at_the_end_of_each_epoch(tmp_path, accumulate):
+    trainer = trainer_of(tmp_path, steps=0, epochs=4, validate_every=0, accumulate=accumulate)
+    per_epoch, trainer.validate, seen = len(trainer.batches), lambda: seen.append(trainer.step), []
+    trainer.fit()
+    assert seen == [math.ceil(epoch * per_epoch / accumulate) for epoch in (1, 2, 3, 4)]
 
 
 # metrics.jsonl
