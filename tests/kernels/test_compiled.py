@@ -29,3 +29,11 @@ def test_the_first_run_has_the_bits_of_all_later_ones(tmp_path):
             for _ in range(2)]
     assert [missing for missing, _ in runs] == ["True", "False"]
     assert runs[0][1] == runs[1][1]
+
+
+def test_where_nothing_can_be_written_kernels_are_compiled_in_the_process():
+    """As with minitx and the home folder both on a read-only disk."""
+    nowhere = "from numba.core import caching\ncaching.CacheImpl._locator_classes = []\n"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.run([sys.executable, "-c", nowhere + PROGRAM], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.split()[0] == "True"

@@ -28,7 +28,10 @@ def compiled(signature, **options):
     """
 
     def decorate(function):
-        dispatcher = njit(**options)(function)
+        try:
+            dispatcher = njit(**options)(function)
+        except RuntimeError:  # neither this folder nor the user's own can be written: compiled anew in every process
+            dispatcher = njit(**options | {"cache": False})(function)
         ready = set()
 
         def prepare(dtype):
@@ -64,9 +67,14 @@ def compile_in_two(titles, dtype):
     """Compile kernels in two processes that leave them in the disk cache, and load them from there; yields each title when it is compiled.
 
     Never in this process: Numba's code as just compiled and as loaded from the cache may differ in how it orders a sum, and the first run shall have
-    the bits of all later ones.
+    the bits of all later ones. (Unless nothing can be written anywhere, and there are no later ones to agree with.)
     """
     if not titles:
+        return
+    if not all(_cache_folder(_all()[title]) for title in titles):
+        for title in titles:
+            _all()[title].prepare(np.dtype(dtype))
+            yield title
         return
     reader, writer = os.pipe()
     command = [sys.executable, "-m", __name__, dtype]
@@ -93,8 +101,13 @@ def _all():
 
 def _is_cached(kernel):
     """Whether the disk cache holds something for this function: a guess for the progress line; compiling itself looks closer."""
-    folder = pathlib.Path(kernel.dispatcher.stats.cache_path)
-    return any(folder.glob(f"*.{kernel.__wrapped__.__name__}-*.nbi"))
+    folder = _cache_folder(kernel)
+    return folder is not None and any(pathlib.Path(folder).glob(f"*.{kernel.__wrapped__.__name__}-*.nbi"))
+
+
+def _cache_folder(kernel):
+    """Where the disk cache of a kernel is, or None where there is none."""
+    return kernel.dispatcher.stats.cache_path
 
 
 def reads(real, ndim, layout="A"):
