@@ -1,0 +1,144 @@
+"""One side of a comparison in a process of its own, which answers requests line by line.
+
+Two libraries in one process would share its threads' cores while each still spins for its own work, and its peak of memory would be both of theirs. So
+each side lives in its own process, and the one that compares them asks them in turn; a side that is not asked sleeps.
+
+    request   {"do": "open", "spec": {...}}     {"do": "time", "seconds": 0.1, "threads": 2}     {"do": "compare", "path": "truth.npz"}
+    answer    {"opened": true}                  {"times": [...]}                                 {"error": 1e-7, "name": "dx"}     or {"failed": "why"}
+"""
+import contextlib
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from ..errors import UserError
+from .measure import largest_error, sample
+
+MODULES = {"minitx": "ours", "reference": "ours", "torch": "against_torch"}
+"""{side: the file that serves it, with `open_subject(spec)`, `set_threads(count)` and the context `serving(side)`}."""
+
+KEEPING_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
+"""GLIBC_TUNABLES under which the C library keeps memory that was freed: what a large array costs PyTorch without the page faults (Linux only)."""
+
+SETTLING = 0.03  # seconds for which threads may spin after their work is done (OpenBLAS's: 26 ms); the next side would find a core taken
+
+
+class Worker:
+    """The process of one side; use it in a `with` block. Side "torch-kept" is "torch" under an allocator that keeps its memory."""
+
+    def __init__(self, side):
+        self.side = side
+        if side.startswith("torch") and importlib.util.find_spec("torch") is None:
+            raise UserError("against torch: torch is not installed here; pip install torch")
+        # A scheduler may wake the threads of a pool that slept on one core, and take 150 ms to part them: seen at half the speed, and at a fortieth.
+        environment = {"OMP_PROC_BIND": "true", **os.environ}
+        if side.endswith("-kept"):
+            environment["GLIBC_TUNABLES"] = KEEPING_MEMORY
+        command = [sys.executable, "-m", __name__, side.removesuffix("-kept")]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def ask(self, do, **request):
+        """The answer to a request; what fails in the worker is raised here."""
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **request}).encode() + b"\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = b""
+        if not line:
+            code = self._process.wait()
+            raise RuntimeError(f"the process that measures {self.side} ended with code {code}" + (": out of memory?" if code == -9 else ""))
+        answer = json.loads(line)
+        if "mistake" in answer:
+            raise UserError(answer["mistake"])
+        if "failed" in answer:
+            raise RuntimeError(f"{self.side}: {answer['failed']}")
+        return answer
+
+    def timer(self, threads):
+        """A function of seconds that gives samples, for `measure.interleaved`."""
+        return lambda seconds: self.ask("time", seconds=seconds, threads=threads)["times"]
+
+
+def serve(side, requests, answers):
+    """Answer each line of `requests` until there is none left."""
+    module = importlib.import_module(f"{__package__}.{MODULES[side]}")
+    subject = None
+    with module.serving(side):
+        for line in requests:
+            request = json.loads(line)
+            if request["do"] == "open":
+                subject = None  # its memory goes before the next one is made
+            try:
+                if request["do"] == "open":
+                    subject, answer = module.open_subject(request["spec"]), {"opened": True}
+                else:
+                    answer = _answer(module, subject, request)
+            except UserError as error:
+                answer = {"mistake": str(error)}
+            except Exception as error:
+                if os.environ.get("MINITX_DEBUG") == "1":
+                    raise
+                answer = {"failed": f"{type(error).__name__}: {error}"}
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+
+
+def _answer(module, subject, request):
+    """What a request about the open subject gives."""
+    do = request["do"]
+    if do == "time":
+        if request["threads"]:
+            module.set_threads(request["threads"])
+        times = sample(subject, request["seconds"])
+        time.sleep(SETTLING)
+        return {"times": times}
+    if do == "save":
+        np.savez(request["path"], **subject.outputs())
+        return {"saved": True}
+    if do == "compare":
+        with np.load(request["path"]) as expected:
+            error, name = largest_error(subject.outputs(), expected)
+        return {"error": error if np.isfinite(error) else None, "name": name}
+    if do == "memory":
+        return {"peak": peak_memory()}
+    raise ValueError(f"request {do!r} is not one of open, time, save, compare, memory")
+
+
+def peak_memory():
+    """The most bytes of main memory that this process has held at once, or None where the system does not tell."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    # Answers go where standard output was; what a library prints goes to standard error.
+    _answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    serve(sys.argv[1], sys.stdin, _answers)
