@@ -3,7 +3,7 @@ import contextlib
 
 import numpy as np
 
-from ..autograd import no_grad, tensor
+from ..autograd import no_grad, op, tensor, zeros
 from ..kernels.runtime import registry, threads
 from ..optim import AdamW
 from . import machine
@@ -27,12 +27,20 @@ def set_threads(count):
 
 
 class KernelSubject(Subject):
-    """An operation of `cases.KERNELS`, forward or forward and backward, as a program would call it: on Tensors."""
+    """An operation of `cases.KERNELS`, forward or forward and backward, as a model would call it.
+
+    Its activations come from an operation before it, and its weights have a buffer for their gradient, as an optimizer gives them.
+    """
 
     def __init__(self, spec):
         self.kernel, self.backward = KERNELS[spec["name"]], spec["backward"]
-        arrays = inputs_of(spec["name"], spec["shape"])
-        self.inputs = {name: tensor(value, requires_grad=self.backward) if name in self.kernel.trained else value for name, value in arrays.items()}
+        self.inputs = inputs_of(spec["name"], spec["shape"])
+        self.weights = [name for name in self.kernel.trained if name in ("weight", "bias")]
+        self.activations = [name for name in self.kernel.trained if name not in self.weights]
+        for name in self.kernel.trained:
+            self.inputs[name] = tensor(self.inputs[name], requires_grad=self.backward)
+        for name in self.weights if self.backward else ():
+            self.inputs[name].grad_buffer = zeros(self.inputs[name].shape)
         with no_grad():
             shape = self.kernel.run(**self.inputs).shape
         self.g = arriving_gradient(shape)
@@ -41,17 +49,37 @@ class KernelSubject(Subject):
         if not self.backward:
             with no_grad():
                 return self.kernel.run(**self.inputs)
-        for name in self.kernel.trained:
+        return self._both({})
+
+    def _both(self, arrived):
+        """Forward and backward; `arrived`, {name: None}, is filled with the gradients of those activations."""
+        for name in self.weights:
             self.inputs[name].grad = None
-        out = self.kernel.run(**self.inputs)
+        given = {name: _activation(self.inputs[name]) for name in self.activations}
+        for name in arrived:
+            given[name].register_hook(lambda g, name=name: arrived.update({name: g}))
+        out = self.kernel.run(**self.inputs | given)
         out.backward(self.g)
         return out
 
     def outputs(self):
-        found = {"out": self.step().numpy()}
-        if self.backward:
-            found |= {"d" + name: self.inputs[name].grad.numpy() for name in self.kernel.trained}
-        return found
+        if not self.backward:
+            return {"out": self.step().numpy()}
+        arrived = dict.fromkeys(self.activations)
+        out = self._both(arrived)
+        gradients = arrived | {name: self.inputs[name].grad for name in self.weights}
+        return {"out": out.numpy(), **{"d" + name: np.asarray(gradient) for name, gradient in gradients.items()}}
+
+
+@op
+def _activation(x):
+    """x: what an operation before the measured one gave."""
+    return x
+
+
+@_activation.vjp
+def _(g):
+    return (None,)
 
 
 class OptimizerSubject(Subject):
