@@ -5,8 +5,10 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from ..nn import sinusoidal_positions
 from .cases import KERNELS, arriving_gradient, inputs_of
 from .measure import Subject
+from .workloads import first_ids, forced_ids, read_batches, read_weights, workload
 
 
 def open_subject(spec):
@@ -135,4 +137,186 @@ class OptimizerSubject(Subject):
         return {"parameters": torch.cat([parameter.detach() for parameter in self.parameters]).numpy()}
 
 
-KINDS = {"kernel": lambda spec: (OptimizerSubject if KERNELS[spec["name"]].updates else KernelSubject)(spec)}
+class TrainingSubject(Subject):
+    """A step of a workload, from the same weights on the same batches as minitx's, with the same dropout (its masks are PyTorch's own)."""
+
+    def __init__(self, spec):
+        self.work = workload(spec["name"], spec.get("changes"))
+        self.model = (LanguageModel if self.work.kind == "language model" else Translator)(self.work, read_weights(spec["folder"]))
+        batches = read_batches(spec["folder"])
+        self.batches = [{name: torch.from_numpy(array).long() for name, array in batch.items()} for batch in batches]
+        weights = self.model.weights.values()
+        options = self.work.optimizer
+        groups = [{"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": options["weight_decay"]},
+                  {"params": [weight for weight in weights if weight.ndim < 2], "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, options["learning_rate"], options["betas"], fused=True)
+        self.cycle, self.place = len(self.batches), 0
+
+    def rewind(self):
+        self.place = 0
+
+    def step(self):
+        loss = self._gradients(self.batches[self.place % self.cycle])
+        if self.work.clip:
+            torch.nn.utils.clip_grad_norm_(self.model.weights.values(), self.work.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.place += 1
+        return loss
+
+    def _gradients(self, batch):
+        loss = self.model.loss(batch)
+        loss.backward()
+        return loss.item()
+
+    def outputs(self):
+        self.model.p, p = 0.0, self.model.p
+        loss = self._gradients(self.batches[0])
+        gradients = {name: weight.grad.numpy().copy() for name, weight in self.model.weights.items()}
+        self.optimizer.zero_grad()
+        self.model.p = p
+        return {"loss": np.array(loss), **gradients}
+
+    def losses(self, count):
+        self.rewind()
+        return [self.step() for _ in range(count)]
+
+
+class Model:
+    """What both models share: the weights by minitx's names, and the sublayers of a Transformer."""
+
+    def __init__(self, work, weights):
+        self.work, self.p, self.heads = work, work.model.get("dropout", 0.0), work.model["n_heads"]
+        self.weights = {name: torch.nn.Parameter(torch.from_numpy(array)) for name, array in weights.items()}
+        self.d = work.model["d_model"]
+
+    def linear(self, x, name, rows=slice(None)):
+        separate = f"{name}.weight" in self.weights
+        weight, bias = (f"{name}.weight", f"{name}.bias") if separate else (f"{name}_weight", f"{name}_bias")
+        bias = self.weights.get(bias)
+        return F.linear(x, self.weights[weight][rows], None if bias is None else bias[rows])
+
+    def norm(self, x, name):
+        return F.layer_norm(x, (self.d,), self.weights[f"{name}.weight"], self.weights.get(f"{name}.bias"))
+
+    def dropout(self, x):
+        return F.dropout(x, self.p) if self.p else x
+
+    def split(self, x):
+        """(batch, time, d) as (batch, heads, time, d / heads), in place."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def attend(self, q, k, v, name, **options):
+        out = F.scaled_dot_product_attention(self.split(q), self.split(k), self.split(v), **options)
+        return self.linear(out.transpose(1, 2).flatten(2), f"{name}.out_proj")
+
+    def self_attention(self, x, name, **options):
+        return self.attend(*self.linear(x, f"{name}.in_proj").chunk(3, -1), name, **options)
+
+    def feed_forward(self, x, name, activation):
+        return self.linear(activation(self.linear(x, f"{name}.linear1")), f"{name}.linear2")
+
+
+class LanguageModel(Model):
+    """GPT as nanoGPT writes it: pre-norm, learnt positions, GELU, one matrix for embedding and output."""
+
+    def loss(self, batch):
+        ids, weights = batch["target_in"], self.weights
+        x = F.embedding(ids, weights["embedding.weight"]) + weights["positions.weight"][:ids.shape[1]]
+        for number in range(self.work.model["n_layers"]):
+            layer = f"layers.{number}"
+            x = x + self.self_attention(self.norm(x, f"{layer}.norm1"), f"{layer}.self_attn", is_causal=True)
+            x = x + self.feed_forward(self.norm(x, f"{layer}.norm2"), layer, F.gelu)
+        logits = F.linear(self.norm(x, "norm"), weights["embedding.weight"])
+        return F.cross_entropy(logits.flatten(0, 1), batch["target_out"].flatten())
+
+
+class Translator(Model):
+    """The Transformer of 2017: post-norm, sinusoidal positions, ReLU, one matrix for both embeddings and the output."""
+
+    def __init__(self, work, weights):
+        super().__init__(work, weights)
+        self.table = torch.from_numpy(sinusoidal_positions(work.model["max_length"], self.d).astype(np.float32))
+
+    def loss(self, batch):
+        seen = self.mask(batch["source_lengths"], batch["source"].shape[1])
+        hidden = self.decode(batch["target_in"], self.encode(batch["source"], seen), seen)
+        logits = F.linear(hidden, self.weights["source_embedding.weight"])
+        return F.cross_entropy(logits.flatten(0, 1), batch["target_out"].flatten(), ignore_index=0, label_smoothing=self.work.label_smoothing)
+
+    def mask(self, lengths, time):
+        """True where a key is real, or None where all are: the quicker way."""
+        seen = torch.arange(time) < lengths[:, None]
+        return None if seen.all() else seen[:, None, None]
+
+    def embed(self, ids, start=0):
+        x = F.embedding(ids, self.weights["source_embedding.weight"]) * self.d ** 0.5
+        return self.dropout(x + self.table[start:start + ids.shape[1]])
+
+    def encode(self, source, seen):
+        x = self.embed(source)
+        for number in range(self.work.model["n_layers"]):
+            layer = f"encoder.{number}"
+            x = self.norm(x + self.dropout(self.self_attention(x, f"{layer}.self_attn", attn_mask=seen)), f"{layer}.norm1")
+            x = self.norm(x + self.dropout(self.feed_forward(x, layer, F.relu)), f"{layer}.norm2")
+        return x
+
+    def decode(self, target, memory, seen):
+        x = self.embed(target)
+        for number in range(self.work.model["n_layers"]):
+            layer = f"decoder.{number}"
+            x = self.norm(x + self.dropout(self.self_attention(x, f"{layer}.self_attn", is_causal=True)), f"{layer}.norm1")
+            name = f"{layer}.multihead_attn"
+            q, kv = self.linear(x, f"{name}.in_proj", slice(self.d)), self.linear(memory, f"{name}.in_proj", slice(self.d, None))
+            x = self.norm(x + self.dropout(self.attend(q, *kv.chunk(2, -1), name, attn_mask=seen)), f"{layer}.norm2")
+            x = self.norm(x + self.dropout(self.feed_forward(x, layer, F.relu)), f"{layer}.norm3")
+        return x
+
+
+class DecodingSubject(Subject):
+    """Greedy decoding with a cache of keys and values in memory that is reserved beforehand."""
+
+    def __init__(self, spec):
+        self.work = workload(spec["name"], spec.get("changes"))
+        self.model = Translator(self.work, read_weights(spec["folder"]))
+        [batch] = read_batches(spec["folder"])
+        self.source, self.lengths = (torch.from_numpy(batch[name]).long() for name in ("source", "source_lengths"))
+
+    def step(self):
+        return self._decode()
+
+    def outputs(self):
+        return {"logits": self._decode(torch.from_numpy(forced_ids(self.work)).long()).numpy()}
+
+    @torch.inference_mode()
+    def _decode(self, forced=None):
+        """The scores of the last word; `forced` as in steps.py."""
+        (rows, words), model, layers = self.work.batch, self.model, range(self.work.model["n_layers"])
+        seen = model.mask(self.lengths, self.source.shape[1])
+        memory = model.encode(self.source, seen)
+        names = [f"decoder.{number}" for number in layers]
+        cross = [[model.split(part).contiguous() for part in model.linear(memory, f"{name}.multihead_attn.in_proj", slice(model.d, None)).chunk(2, -1)]
+                 for name in names]
+        caches = [[torch.empty(rows, model.heads, words, model.d // model.heads) for _ in "kv"] for _ in layers]
+        ids = torch.from_numpy(first_ids(rows)).long()
+        for place in range(words):
+            x = model.embed(ids[:, None], place)
+            for name, (keys, values), (memory_keys, memory_values) in zip(names, caches, cross):
+                q, keys[:, :, place:place + 1], values[:, :, place:place + 1] = (
+                    model.split(part) for part in model.linear(x, f"{name}.self_attn.in_proj").chunk(3, -1))
+                out = F.scaled_dot_product_attention(q, keys[:, :, :place + 1], values[:, :, :place + 1])
+                x = model.norm(x + model.linear(out.transpose(1, 2).flatten(2), f"{name}.self_attn.out_proj"), f"{name}.norm1")
+                q = model.split(model.linear(x, f"{name}.multihead_attn.in_proj", slice(model.d)))
+                out = F.scaled_dot_product_attention(q, memory_keys, memory_values, attn_mask=seen)
+                x = model.norm(x + model.linear(out.transpose(1, 2).flatten(2), f"{name}.multihead_attn.out_proj"), f"{name}.norm2")
+                x = model.norm(x + model.feed_forward(x, name, F.relu), f"{name}.norm3")
+            logits = F.linear(x[:, 0], model.weights["source_embedding.weight"])
+            ids = logits.argmax(-1) if forced is None else forced[:, place]
+        return logits
+
+
+KINDS = {
+    "kernel": lambda spec: (OptimizerSubject if KERNELS[spec["name"]].updates else KernelSubject)(spec),
+    "training": TrainingSubject,
+    "decoding": DecodingSubject,
+}

@@ -10,7 +10,12 @@ import numpy as np
 
 
 class Subject:
-    """What is timed: `step` does it once, and `outputs` gives what it computes, so that it can be checked. A side of a comparison defines both."""
+    """What is timed: `step` does it once, and `outputs` gives what it computes, so that it can be checked. A side of a comparison defines both.
+
+    Steps that differ come in cycles of `cycle`; `rewind` goes back to the first of them.
+    """
+
+    cycle = 1
 
     def step(self):
         """Do it once."""
@@ -18,6 +23,13 @@ class Subject:
 
     def outputs(self):
         """{name: array} of what a step computes, from the same inputs on every side."""
+        return {}
+
+    def rewind(self):
+        """The next step is the first of the cycle."""
+
+    def facts(self):
+        """What else is to be known, as plain values by name."""
         return {}
 
     def synchronise(self):
@@ -43,15 +55,17 @@ class Timing:
 
 
 def sample(subject, seconds, most=1000):
-    """Seconds of each step in a row of steps that lasts about `seconds`, after one that is not counted: it wakes threads and fills caches."""
+    """Seconds of each step (of a cycle: their mean) in a row that lasts about `seconds`, after one that is not counted: it wakes threads and fills caches."""
     subject.step()
     subject.synchronise()
+    subject.rewind()
     times, stop = [], time.perf_counter() + seconds
     while not times or time.perf_counter() < stop and len(times) < most:
         start = time.perf_counter()
-        subject.step()
+        for _ in range(subject.cycle):
+            subject.step()
         subject.synchronise()
-        times.append(time.perf_counter() - start)
+        times.append((time.perf_counter() - start) / subject.cycle)
     return times
 
 

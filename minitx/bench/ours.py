@@ -6,7 +6,7 @@ import numpy as np
 from ..autograd import no_grad, op, tensor, zeros
 from ..kernels.runtime import registry, threads
 from ..optim import AdamW
-from . import machine
+from . import machine, products, steps
 from .cases import KERNELS, arriving_gradient, inputs_of
 from .measure import Subject
 
@@ -105,4 +105,7 @@ KINDS = {
     "kernel": lambda spec: (OptimizerSubject if KERNELS[spec["name"]].updates else KernelSubject)(spec),
     "copy": machine.CopySubject,
     "product": machine.ProductSubject,
+    "products": products.ProductsSubject,
+    "training": steps.TrainingSubject,
+    "decoding": steps.DecodingSubject,
 }

@@ -118,9 +118,11 @@ def _answer(module, subject, request):
         with np.load(request["path"]) as expected:
             error, name = largest_error(subject.outputs(), expected)
         return {"error": error if np.isfinite(error) else None, "name": name}
-    if do == "memory":
-        return {"peak": peak_memory()}
-    raise ValueError(f"request {do!r} is not one of open, time, save, compare, memory")
+    if do == "losses":
+        return {"losses": subject.losses(request["count"])}
+    if do == "facts":
+        return {**subject.facts(), "peak": peak_memory()}
+    raise ValueError(f"request {do!r} is not one of open, time, save, compare, losses, facts")
 
 
 def peak_memory():
