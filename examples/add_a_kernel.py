@@ -32,7 +32,8 @@ from matplotlib.figure import Figure
 from numba import float32, float64, int64, njit, prange
 
 import minitx as mx
-from minitx.autograd import gradcheck, op, profile
+from minitx.autograd import gradcheck, op
+from minitx.bench.profile import profile
 from minitx.kernels.runtime import launch, threads
 from minitx.kernels.runtime.compiled import reads, writes
 from minitx.kernels.runtime.memory import empty, empty_like

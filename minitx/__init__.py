@@ -10,10 +10,11 @@
 from . import nn, optim  # noqa: F401
 from .autograd import (  # noqa: F401
     Op, Tensor, arange, checkpoint, detect_anomaly, draw, enable_grad, eye, full, fused, grad, gradcheck, gradients, hessian, hvp, jacobian, jvp, linspace,
-    no_grad, ones, op, ops, print_graph, profile, random, tensor, value_and_grad, vjp, zeros)
+    no_grad, ones, op, ops, print_graph, random, tensor, value_and_grad, vjp, zeros)
 from .autograd.fused import (  # noqa: F401
-    attention, cross_entropy, dropout, embedding, layer_norm, linear, linear_cross_entropy, log_softmax, rms_norm, softmax)
+    attention, cross_entropy, dropout, embedding, gelu, layer_norm, linear, linear_cross_entropy, log_softmax, rms_norm, softmax)
 from .autograd.ops import *  # noqa: F401,F403
+from .bench.profile import profile  # noqa: F401
 
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "minitx"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower floors know nothing of those above. data and plots stand beside and import nothing of the engine.
-FLOORS = ["kernels", "autograd", "nn", "models", "run_folder", "decoding", "training", "cli"]
+FLOORS = ["kernels", "autograd", "nn", "models", "run_folder", "decoding", "training", "bench", "cli"]
 BESIDE = {"data", "errors", "settings", "diagrams", "plots", "console"}
 
 

@@ -1,17 +1,13 @@
-"""To see a graph: print it, draw it, time its operations, and find the one that made the first NaN.
+"""To see a graph: print it, draw it, and find the operation that made the first NaN. (`bench/profile.py` times the operations.)
 
     print_graph(loss)                       # one line per operation, oldest first
     draw(loss, "graph.svg")                 # or .dot, or .png
-    with profile():                         # time forward and backward, bytes kept, calls
-        loss(x).backward()
     with detect_anomaly():                  # the line of the program and the ranges of the inputs where a NaN or infinity first appears
         loss(x).backward()
 """
 import linecache
 import os
 import sys
-import time
-import weakref
 
 import numpy as np
 
@@ -29,7 +25,7 @@ def graph_text(tensor, names=None):
 
     `names`, a dict from names to Tensors (or what a module's `named_parameters()` gives), names the leaves.
     """
-    rows = [(f"%{number} = {call}", value, f"keeps {_bytes(kept)}" if kept else "")
+    rows = [(f"%{number} = {call}", value, f"keeps {bytes_text(kept)}" if kept else "")
             for number, (_, call, value, kept, _) in enumerate(_rows(tensor, names))]
     width, middle = (max(len(row[i]) for row in rows) for i in (0, 1))
     return "\n".join(f"{call:{width}}   {value:{middle}}   {kept}".rstrip() for call, value, kept in rows)
@@ -44,7 +40,7 @@ def draw(tensor, path, names=None):
     diagrams.save(path, boxes, [(parent, child) for child, row in enumerate(rows) for parent in row[4]])
 
 
-class _Monitor:
+class Monitor:
     """Stands between the engine and its operations in this thread, for the length of a `with` block; monitors nest."""
 
     inner = inside = None
@@ -84,59 +80,11 @@ class _Monitor:
             self.inside = before
 
 
-class profile(_Monitor):
-    """A context manager that counts, for each operation, its calls, the time of its forward and its backward, and the bytes it keeps for backward.
-
-    Time spent in operations that another one calls (a checkpoint that computes again) is theirs. Arrays kept by several operations count once, for
-    the first of them; leaves do not count. The table is printed at the end of the block unless `show=False`; `table()` gives it as text.
-    """
-
-    def __init__(self, show=True):
-        self.show, self.rows, self.elsewhere, self.counted = show, {}, 0.0, weakref.WeakValueDictionary()
-
-    def __exit__(self, kind, *rest):
-        super().__exit__()
-        if self.show and kind is None:
-            print(self.table())
-
-    def watch_forward(self, op, arrays, run):
-        row = self._row(op)
-        row["calls"] += 1
-        return self._timed(row, "forward", run)
-
-    def recorded(self, node):
-        super().recorded(node)
-        self._row(node.op)["kept"] += _kept(node, self.counted)
-
-    def watch_backward(self, node, g, run):
-        return self._timed(self._row(node.op), "backward", run)
-
-    def table(self):
-        """One line per operation, the slowest first."""
-        rows = sorted(self.rows.items(), key=lambda item: -item[1]["forward"] - item[1]["backward"])
-        rows.append(("total", {column: sum(row[column] for _, row in rows) for column in ("calls", "forward", "backward", "kept")}))
-        lines = [f"{'operation':20} {'calls':>7} {'forward ms':>11} {'backward ms':>12} {'kept':>10}"]
-        return "\n".join(lines + [f"{name:20} {row['calls']:7d} {row['forward'] * 1e3:11.3f} {row['backward'] * 1e3:12.3f} {_bytes(row['kept']):>10}"
-                                  for name, row in rows])
-
-    def _row(self, op):
-        return self.rows.setdefault(op.name, {"calls": 0, "forward": 0.0, "backward": 0.0, "kept": 0})
-
-    def _timed(self, row, column, run):
-        outer, self.elsewhere, start = self.elsewhere, 0.0, time.perf_counter()
-        try:
-            return run()
-        finally:
-            spent = time.perf_counter() - start
-            row[column] += spent - self.elsewhere
-            self.elsewhere = outer + spent
-
-
 class AnomalyError(FloatingPointError):
     """The first NaN or infinity: which operation, where in the program, and what it was given."""
 
 
-class detect_anomaly(_Monitor):
+class detect_anomaly(Monitor):
     """A context manager under which the operation that makes the first NaN or infinity, forward or backward, raises an `AnomalyError`.
 
     An infinity that came in with the inputs (a mask of −inf) may go on; a NaN may not. Every result is searched, so this is for debugging.
@@ -209,13 +157,13 @@ def _rows(tensor, names):
                 place(leaf, names.get(id(leaf), "leaf"))
         arguments = ["constant" if parent is None else f"%{number[parent]}" for parent in node.parents]
         static = [f"{name}={_short(value)}" for name, value in node.static.items() if name != "needs" and value is not node.op.defaults.get(name)]
-        place(node, f"{node.op.name}({', '.join(arguments + static)})", parents, _kept(node, counted))
+        place(node, f"{node.op.name}({', '.join(arguments + static)})", parents, kept_bytes(node, counted))
     if tensor.node is None:
         place(tensor, names.get(id(tensor), "leaf"))
     return rows
 
 
-def _kept(node, counted):
+def kept_bytes(node, counted):
     """Bytes that `node` keeps and that neither a leaf nor a node in `counted` held before."""
     for parent in node.parents:
         if parent is not None and not isinstance(parent, Node):
@@ -257,7 +205,7 @@ def _short(value):
     return text if len(text) <= 40 else text[:37] + "..."
 
 
-def _bytes(n):
+def bytes_text(n):
     for unit in ("B", "KB", "MB"):
         if n < 1000:
             return f"{n:.3g} {unit}"
