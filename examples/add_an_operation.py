@@ -111,7 +111,7 @@ def picture(path):
     slope = lambda f: grad(lambda x: f(x).sum())  # noqa: E731
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots(1, 3, sharex=True)
-    for name, f, style in (("mish", mish, "-"), ("gelu", mx.ops.gelu, "--"), ("relu", mx.ops.relu, ":")):
+    for name, f, style in (("mish", mish, "-"), ("gelu", mx.gelu, "--"), ("relu", mx.ops.relu, ":")):
         first = slope(f)
         for axis, curve in zip(axes, (f(at), first(at), slope(first)(at))):
             axis.plot(at, np.asarray(curve), style, label=name)

@@ -2,10 +2,12 @@
 
 The walk is a loop and not a recursion, so a chain of any length works. Creation order is a topological order: a node is made after those it stands on.
 """
+import sys
 from operator import attrgetter
 
 import numpy as np
 
+from ..kernels.runtime import memory
 from . import graph
 from .graph import Node, grad_mode, mode
 
@@ -51,20 +53,20 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
     lowest = since or (0 if targets is None else min((key.order if isinstance(key, Node) else 0) for key in targets))
     order = reachable(roots, lowest)
     reached = None if lowest == 0 else set(order)
-    pending, own = {}, set()  # gradients on their way, by node; those in `own` were summed here, so nobody else holds them
+    pending, own = {}, set()  # gradients on their way, by node; those in `own` are held by nobody else
     leaves = {}
 
-    def deliver(parent, gradient):
-        if parent in pending:
-            if create_graph:
-                pending[parent] = pending[parent] + gradient
-            elif parent in own:
-                pending[parent] += gradient
-            else:
-                pending[parent] = pending[parent] + gradient
-                own.add(parent)
-        else:
+    def deliver(parent, gradient, unshared=False):
+        if parent not in pending:
             pending[parent] = gradient
+        elif parent in own:
+            pending[parent] += gradient
+            return
+        else:
+            pending[parent] = pending[parent] + gradient
+            unshared = not create_graph
+        if unshared:
+            own.add(parent)
 
     for root, seed in zip(roots, seeds):
         deliver(root.node or root, seed)
@@ -89,21 +91,24 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                     results = differentiable_gradients(node, g)
                 else:
                     results = node.gradients(g)
-                for parent, gradient in zip(node.parents, results):
+                results = list(results)
+                for i, parent in enumerate(node.parents):
+                    gradient, results[i] = results[i], None
                     if parent is None or gradient is None:
                         continue
                     if gradient.shape != parent.shape:
                         gradient = _unbroadcast(node, gradient, parent.shape)
                     if gradient.dtype != parent.dtype:
                         gradient = gradient.astype(parent.dtype)
+                    unshared = sys.getrefcount(gradient) == _ALONE and memory.owns(gradient)
                     if isinstance(parent, Node):
                         if reached is None or parent in reached or parent in wanted:
-                            deliver(parent, gradient)
+                            deliver(parent, gradient, unshared)
                     elif wanted is None and not parent.hooks and not create_graph:
-                        parent.accumulate_grad(gradient)
+                        parent.accumulate_grad(gradient, unshared)
                     else:
                         leaves[parent] = True
-                        deliver(parent, gradient)
+                        deliver(parent, gradient, unshared)
             results = gradient = None  # or the next rule would run while these are still held
             if not retain_graph:
                 node.free()
@@ -216,4 +221,16 @@ def seed_of(tensor, gradient, create_graph):
 
 def own(gradient):
     """A copy that belongs to nobody else: rules may return views, the same array twice, or a NumPy scalar."""
-    return np.array(gradient) if isinstance(gradient, (np.ndarray, np.generic)) else gradient.copy()
+    if not isinstance(gradient, (np.ndarray, np.generic)):
+        return gradient.copy()
+    copy = memory.empty(gradient.shape, gradient.dtype)
+    copy[...] = gradient
+    return copy
+
+
+def _references():
+    array = np.empty(0)
+    return sys.getrefcount(array)
+
+
+_ALONE = _references()  # what getrefcount says of an array that one local name holds: it depends on Python's version

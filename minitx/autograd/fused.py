@@ -10,6 +10,7 @@ from ..kernels.cross_entropy import cross_entropy as _cross_entropy, cross_entro
 from ..kernels.cross_entropy import linear_cross_entropy as _linear_cross_entropy
 from ..kernels.dropout import dropout as _dropout
 from ..kernels.embedding import embedding as _embedding, embedding_backward as _embedding_backward
+from ..kernels.gelu import gelu as _gelu, gelu_backward as _gelu_backward
 from ..kernels.layer_norm import add_layer_norm as _add_layer_norm, add_layer_norm_backward as _add_layer_norm_backward
 from ..kernels.layer_norm import layer_norm as _layer_norm, layer_norm_backward as _layer_norm_backward
 from ..kernels.linear import linear as _linear, linear_backward as _linear_backward
@@ -81,6 +82,15 @@ def rms_norm(x, weight=None, *, eps=1e-6):
     """x / √(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich 2019)."""
     normalised = x * power(mean(square(x), axis=-1, keepdims=True) + eps, -0.5)
     return normalised if weight is None else normalised * weight
+
+
+@op(reference=_gelu.reference)
+def gelu(x):
+    """x Φ(x), with the normal distribution function Φ in its exact form (Hendrycks and Gimpel 2016)."""
+    return _gelu(x)
+
+
+gelu.vjp(lambda g, x: _gelu_backward(g, x))
 
 
 @op(reference=_first(_linear), residuals="kept")

@@ -118,15 +118,15 @@ class Tensor:
         """
         backward(self, gradient, retain_graph=retain_graph, create_graph=create_graph)
 
-    def accumulate_grad(self, gradient):
-        """Add `gradient` (array, or Tensor under create_graph) to `.grad`; never keeps a reference to an array that others may hold."""
+    def accumulate_grad(self, gradient, unshared=False):
+        """Add `gradient` (array, or Tensor under create_graph) to `.grad`; keeps no reference to an array that others may hold (unless `unshared`)."""
         if isinstance(gradient, Tensor):
             gradient = gradient if gradient.requires_grad else Tensor(own(gradient.data))
             self.grad = gradient if self.grad is None else self.grad + gradient
         elif self.grad is None:
             buffer = self.grad_buffer
             if buffer is None:
-                self.grad = Tensor(own(gradient))
+                self.grad = Tensor(gradient if unshared else own(gradient))
             else:
                 buffer.data[...] = gradient
                 self.grad = buffer
@@ -258,7 +258,7 @@ def _method(name, op):
 
 for _name in ("sum", "mean", "var", "std", "max", "min", "prod", "cumsum", "argmax", "argmin", "argsort", "sort", "swapaxes", "clip", "repeat",
               "take", "diagonal", "trace", "dot", "round", "any", "all",
-              "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "erf", "relu", "gelu", "silu", "softplus", "abs", "sign", "square",
+              "exp", "expm1", "log", "log1p", "sqrt", "sin", "cos", "tanh", "sigmoid", "erf", "relu", "silu", "softplus", "abs", "sign", "square",
               "expand_dims", "broadcast_to", "moveaxis", "flip", "roll", "tile", "tril", "triu", "matmul", "outer", "logsumexp", "norm", "maximum",
               "minimum", "take_along_axis", "add", "subtract", "multiply", "divide", "negative", "power", "mod", "floor_divide", "floor", "ceil",
               "squeeze", "ravel", "copy", "split", "pad", "diag"):
@@ -267,7 +267,7 @@ for _name in ("sum", "mean", "var", "std", "max", "min", "prod", "cumsum", "argm
 for _name, _op in {"__neg__": ops.negative, "__abs__": ops.abs, "__pos__": ops.identity, "__invert__": ops.invert, "__round__": ops.round,
                    "neg": ops.negative, "sub": ops.subtract, "mul": ops.multiply, "div": ops.divide, "pow": ops.power, "clamp": ops.clip,
                    "clone": ops.copy, "flatten": ops.ravel, "unsqueeze": ops.expand_dims,  # PyTorch's names
-                   "softmax": fused.softmax, "log_softmax": fused.log_softmax}.items():
+                   "softmax": fused.softmax, "log_softmax": fused.log_softmax, "gelu": fused.gelu}.items():
     setattr(Tensor, _name, _method(_name, _op))
 
 graph.bind(Tensor)

@@ -49,6 +49,7 @@ CASES = {
                                 normal(2, 3, 6), normal(2, 3, 6, seed=1), normal(6), normal(6, seed=1)),
     "add_layer_norm, to itself": (lambda x, w, b: fused.add_layer_norm(x, x, w, b), normal(3, 6), normal(6), normal(6, seed=1)),
     "rms_norm": (fused.rms_norm, normal(3, 6), normal(6)),
+    "gelu": (fused.gelu, normal(3, 5)),
     "linear": (fused.linear, normal(2, 3, 4), normal(5, 4), normal(5)),
     "linear, one row": (fused.linear, normal(4), normal(5, 4), normal(5)),
     "linear, no rows": (fused.linear, normal(0, 4), normal(5, 4), normal(5)),

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from minitx.autograd import gradients, no_grad, ops, tensor
+from minitx.autograd import gradients, no_grad, op, ops, tensor
 
 
 @pytest.fixture
@@ -357,3 +357,28 @@ def test_no_grad_is_a_decorator_and_ends_with_an_error(x):
     with pytest.raises(ZeroDivisionError), no_grad():
         1 / 0
     assert (x * 2.0).requires_grad
+
+
+@pytest.mark.parametrize("rule", ["fresh", "kept", "twice", "view"])
+def test_a_gradient_that_somebody_else_holds_is_copied_into_grad(rule):
+    """One that nobody else holds is not: the copy would be a pass over memory."""
+    held, seen = np.ones(3, np.float32), []
+
+    @op
+    def copy_twice(x, y):
+        return x + y
+
+    @copy_twice.vjp
+    def _(g):
+        fresh = g * 2
+        seen.append(fresh.__array_interface__["data"][0])
+        return {"fresh": (fresh, None), "kept": (held, None), "twice": (fresh, fresh), "view": (fresh[:], None)}[rule]
+
+    x, y = (tensor(np.zeros(3, np.float32), requires_grad=True) for _ in range(2))
+    copy_twice(x, y).sum().backward()
+    if rule == "fresh":
+        assert x.grad.data.__array_interface__["data"][0] == seen[0]
+    x.grad.data += 1
+    np.testing.assert_array_equal(held, np.ones(3))
+    if rule == "twice":
+        np.testing.assert_array_equal(y.grad.data, np.full(3, 2))

@@ -7,7 +7,7 @@ linalg       matmul, einsum
 import numpy as np
 
 from .elementwise import (_values, abs, add, astype, bitwise_and, bitwise_or, bitwise_xor, ceil, clip, copy, cos, divide, equal, erf, exp, expm1,  # noqa: F401
-                          floor, floor_divide, gelu, greater, greater_equal, identity, invert, isfinite, isinf, isnan, less, less_equal, log, log1p,
+                          floor, floor_divide, greater, greater_equal, identity, invert, isfinite, isinf, isnan, less, less_equal, log, log1p,
                           logical_and, logical_not, logical_or, maximum, minimum, mod, multiply, negative, not_equal, power, relu, round, sigmoid,
                           sign, silu, sin, softplus, sqrt, square, subtract, tanh, to_device, where)
 from .indexing import (argsort, diag, diagonal, getitem, scatter, sort, take, take_along_axis, trace, tril, triu)  # noqa: F401

@@ -192,19 +192,6 @@ relu.vjp(lambda g, out: g * (out > 0))
 
 
 @op
-def gelu(x):
-    """x Φ(x), with the normal distribution function Φ in its exact form (Hendrycks and Gimpel 2016)."""
-    return x * _normal_cdf(x)
-
-
-gelu.vjp(lambda g, x: g * (_normal_cdf(x) + x * np.exp(-0.5 * x * x) / (2.0 * np.pi) ** 0.5))
-
-
-def _normal_cdf(x):
-    return 0.5 * (1.0 + erf(x * 0.5 ** 0.5))
-
-
-@op
 def silu(x):
     """x σ(x), the "swish" of Ramachandran et al. 2017."""
     return x * sigmoid(x)

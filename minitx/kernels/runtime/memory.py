@@ -42,6 +42,11 @@ def empty_like(array):
     return empty(array.shape, array.dtype)
 
 
+def owns(array):
+    """Whether a NumPy array has its memory for itself and may be written, as fresh ones and unlike views."""
+    return type(array) is np.ndarray and (array.base is None or type(array.base) is _Lease) and array.flags.writeable
+
+
 def _round_up(size):
     """The next of four sizes per power of two, so that batches of slightly different shapes share their memory."""
     step = 1 << max(size.bit_length() - 3, 0)
