@@ -7,6 +7,8 @@ from ..runtime.compiled import compiled, reads, writes
 from ..runtime.memory import empty
 from .reference import check
 
+_RUN = 16  # rows that a block writes one after the other: single ones, far apart, would each be on a page of their own
+
 
 def embedding(weight, ids):
     """See reference.embedding."""
@@ -57,12 +59,13 @@ def _embedding_backward(g, ids, blocks, end, places, dweight):
     threads = launch.share((dweight.size + g.size) // 8)
     for block in prange(blocks):
         # frequent words have low ids in many vocabularies: each block gets some
-        for v in range(block, vocabulary, blocks):
-            total = dweight[v]
-            for j in range(d):
-                total[j] = 0
-            for k in range(end[v - 1] if v > 0 else 0, end[v]):
-                term = g[places[k]]
+        for first in range(block * _RUN, vocabulary, blocks * _RUN):
+            for v in range(first, min(first + _RUN, vocabulary)):
+                total = dweight[v]
                 for j in range(d):
-                    total[j] += term[j]
+                    total[j] = 0
+                for k in range(end[v - 1] if v > 0 else 0, end[v]):
+                    term = g[places[k]]
+                    for j in range(d):
+                        total[j] += term[j]
     launch.restore(threads)
