@@ -1,0 +1,164 @@
+"""CUDA from Python: `kernel` compiles a function for the GPU at its first launch and launches it on CuPy's arrays.
+
+    @kernel(lambda real: (array(real, 2), array(real, 2)), threads=256)
+    def _double(x, out):
+        i = cuda.threadIdx.x
+        ...
+
+    _double[blocks, 256](x, out)
+
+Launches go to CuPy's current stream and return at once; nothing here waits for the GPU. Without one, under NUMBA_ENABLE_CUDASIM=1, `simulate`
+runs the function as plain Python, thread by thread, on NumPy arrays: this is how the tests run where there is no GPU.
+"""
+import functools
+import threading
+
+import numpy as np
+from numba import cuda
+from numba.core import config
+from numba.cuda import types
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+KERNELS = []  # every kernel of the modules imported so far: what the tests compile for each architecture
+simulate = None  # what runs (function, grid, block, arguments) in the simulator; the tests bring it
+_REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+_MOST_VIEWS = 4096
+
+
+def kernel(signature, threads, blocks=1, variant=None, since=75, **options):
+    """Decorate a CUDA kernel, compiled once for the dtype of its first argument, an array of float32 or float64.
+
+    Args:
+        signature: gives the types of the arguments for the scalar type `real`; see `array`.
+        threads: of a block, at most.
+        blocks: of so many threads that are to fit on a multiprocessor at once. Both bound the registers, 65,536 / (threads · blocks) a thread.
+        since: the first architecture that has its instructions, 80 for sm_80.
+        variant: what tells kernels of one name apart, such as the number of elements in registers.
+        options: of numba.cuda.jit.
+    """
+    return lambda function: Kernel(function, signature, threads, blocks, variant, since, options)
+
+
+def device(function):
+    """Decorate a function that kernels call: its body is pasted where it is called."""
+    return function if SIMULATED else cuda.jit(device=True, inline="always")(function)
+
+
+def array(real, ndim):
+    """The type of a C-contiguous array."""
+    return types.Array(real, ndim, "C")
+
+
+class Kernel:
+    """A function for the GPU: `kernel[grid, block](*arguments)`, with numbers of blocks and of threads in one to three dimensions."""
+
+    def __init__(self, function, signature, threads, blocks, variant, since, options):
+        self.function, self.signature, self.threads, self.blocks, self.since, self.options = function, signature, threads, blocks, since, options
+        self.name = f"{function.__module__.removeprefix('minitx.kernels.')}.{function.__name__.strip('_')}{'' if variant is None else f'[{variant}]'}"
+        self._compiled = {}
+        self._guard = threading.Lock()
+        functools.update_wrapper(self, function)
+        KERNELS.append(self)
+
+    def __getitem__(self, shape):
+        return functools.partial(self._launch, *shape)
+
+    def _launch(self, grid, block, *arguments):
+        dtype = arguments[0].dtype
+        if SIMULATED:
+            _check(self.name, self.signature(_REAL[dtype]), arguments)
+            simulate(self.function, grid, block, arguments)
+            return
+        dispatcher = self._compiled.get(dtype) or self._compile(dtype)
+        dispatcher[grid, block, _stream()](*[argument if isinstance(argument, (int, float)) else _view(argument) for argument in arguments])
+
+    def _compile(self, dtype):
+        with self._guard:
+            if dtype not in self._compiled:
+                dispatcher = cuda.jit(cache=True, launch_bounds=(self.threads, self.blocks), **self.options)(self.function)
+                dispatcher.compile(self.signature(_REAL[dtype]))
+                dispatcher.disable_compile()  # only then are numbers converted to the signature
+                self._compiled[dtype] = dispatcher
+        return self._compiled[dtype]
+
+
+def empty(like, shape, dtype=None):
+    """An uninitialised, C-contiguous array in the memory where `like` is. In the simulator it is full of NaN, or of absurd integers."""
+    dtype = like.dtype if dtype is None else np.dtype(dtype)
+    if SIMULATED:
+        return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min + 12345 if dtype.kind == "i" else 12345, dtype)
+    return _cupy().empty(shape, dtype)
+
+
+def zeros(like, shape, dtype=None):
+    """As `empty`, full of zeros."""
+    return (np if SIMULATED else _cupy()).zeros(shape, like.dtype if dtype is None else dtype)
+
+
+@functools.cache
+def constant(value, dtype):
+    """An array of one element, made once: what stands for an argument that is absent."""
+    return (np if SIMULATED else _cupy()).full(1, value, dtype)
+
+
+def contiguous(array):
+    """The array itself where its elements lie one behind the other, else a copy."""
+    return array if array.flags.c_contiguous else array.copy()
+
+
+def rows(array, dtype):
+    """`array` as a contiguous matrix of rows, its leading axes flattened; a row has at least one element."""
+    return contiguous(array.astype(dtype, copy=False)).reshape(-1, array.shape[-1])
+
+
+def aligned(*arrays):
+    """Whether all can be read and written 16 bytes at a time: the rows as well as the whole."""
+    return all((array.ctypes.data if SIMULATED else array.data.ptr) % 16 == 0 and array.shape[-1] % 4 == 0 for array in arrays)
+
+
+@functools.cache
+def _cupy():
+    import cupy
+
+    return cupy
+
+
+_views = {}  # of arrays, by place, shape and dtype: the same ones come back at every step of a training run
+_streams = {}
+
+
+def _view(array):
+    """What numba-cuda takes for an array: made once for each place in memory, as it takes longer than a launch."""
+    key = array.data.ptr, array.shape, array.dtype.char
+    view = _views.get(key)
+    if view is None:
+        if not array.flags.c_contiguous:
+            raise TypeError(f"cuda: an array of shape {array.shape} and strides {array.strides} was not made contiguous for its kernel")
+        if len(_views) >= _MOST_VIEWS:
+            _views.clear()
+        view = _views[key] = cuda.from_cuda_array_interface(
+            {"shape": array.shape, "strides": None, "typestr": array.dtype.str, "data": (array.data.ptr, False), "version": 3}, sync=False)
+    return view
+
+
+def _stream():
+    """CuPy's current stream, as numba-cuda takes it."""
+    pointer = _cupy().cuda.get_current_stream().ptr
+    stream = _streams.get(pointer)
+    if stream is None:
+        stream = _streams[pointer] = cuda.external_stream(pointer) if pointer else cuda.default_stream()
+    return stream
+
+
+def _check(name, signature, arguments):
+    """In the simulator: what the compiled kernel would refuse, or take for something else."""
+    if len(signature) != len(arguments):
+        raise TypeError(f"{name}: {len(arguments)} arguments for a signature of {len(signature)}")
+    for position, (kind, argument) in enumerate(zip(signature, arguments)):
+        if isinstance(kind, types.Array):
+            if not isinstance(argument, np.ndarray) or argument.ndim != kind.ndim or argument.dtype.name != kind.dtype.name:
+                raise TypeError(f"{name}: argument {position} is {getattr(argument, 'dtype', type(argument))} {np.shape(argument)}, not {kind}")
+            if not argument.flags.c_contiguous or 0 in argument.shape:
+                raise TypeError(f"{name}: argument {position} of shape {argument.shape} is empty or not contiguous")
+        elif not isinstance(argument, (bool, int, float)):
+            raise TypeError(f"{name}: argument {position} is a {type(argument).__name__}, expected a Python number for {kind}")

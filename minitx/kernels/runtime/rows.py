@@ -1,0 +1,111 @@
+"""Kernels that go row by row: how a row is shared out between threads, and kept in their registers.
+
+A row of up to 512 or 1,024 elements is one warp's, so that nothing but shuffles joins its threads; a longer one is a block's. Either way thread t has
+elements 4·t … 4·t + 3, then as many 4 · threads further on, and so on: each warp reads and writes 512 bytes in a row.
+"""
+from numba import cuda
+
+from .cuda import device
+from .intrinsics import LOWEST, ONE, WARP, ZERO, exp, load4, row_max, row_sum, store4
+
+# Elements of a row that a thread may have, and the most threads that share a row then. Registers cannot be counted off at run time: each size is a kernel.
+THREADS = {4: 128, 8: 128, 16: 1024, 32: 128}
+_WARPS = 4  # rows of a block, where a row is a warp's
+
+
+def for_sizes(*sizes):
+    """Decorate a function of a size that returns a kernel: {size: kernel} for each number of elements that a thread may have of a row."""
+    return lambda make: {size: make(size) for size in sizes}
+
+
+def layout(rows, columns, sizes, most_threads=1024):
+    """(size, grid, block) for `rows` rows of `columns` elements, size of them a thread's; None where they are too many."""
+    quads = -(-columns // 4)
+    for size in sizes:
+        if quads <= WARP * size // 4:
+            return size, -(-rows // _WARPS), (WARP, _WARPS)
+    threads = WARP * -(-quads // (WARP * 16 // 4))
+    return (16, rows, (threads, 1)) if threads <= most_threads else None
+
+
+def long_layout(rows, columns):
+    """(grid, block) where a block goes over its row with as many threads as have something to do."""
+    return rows, min(1024, WARP * -(-columns // (4 * WARP)))
+
+
+@device
+def this_row():
+    """The row that the calling thread works on."""
+    return cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+
+
+@device
+def column(k):
+    """The first of the four columns that are number k of the calling thread's."""
+    return 4 * (cuda.threadIdx.x + k * cuda.blockDim.x)
+
+
+@device
+def read_row(values, x, row, filler):
+    """Fill the local array `values` with the calling thread's elements of a row of x, and with `filler` behind its end."""
+    columns = x.shape[1]
+    for k in range(values.size // 4):
+        j = column(k)
+        if j < columns:
+            values[4 * k], values[4 * k + 1], values[4 * k + 2], values[4 * k + 3] = load4(x, row * columns + j)
+        else:
+            for e in range(4):
+                values[4 * k + e] = filler
+
+
+@device
+def write_row(x, row, values):
+    """The reverse of `read_row`."""
+    columns = x.shape[1]
+    for k in range(values.size // 4):
+        j = column(k)
+        if j < columns:
+            store4(x, row * columns + j, values[4 * k], values[4 * k + 1], values[4 * k + 2], values[4 * k + 3])
+
+
+@device
+def largest_of(values, scratch):
+    """The largest element of the row."""
+    largest = LOWEST
+    for k in range(values.size):
+        largest = max(largest, values[k])
+    return row_max(largest, scratch)
+
+
+@device
+def finite(largest):
+    """What is subtracted from a row before the exponentials: its largest element, or 0 where all are −inf."""
+    return ZERO if largest == LOWEST else largest
+
+
+@device
+def sum_of(values, scratch):
+    """The sum of the row."""
+    total = ZERO
+    for k in range(values.size):
+        total += values[k]
+    return row_sum(total, scratch)
+
+
+@device
+def take_in(largest, total, value):
+    """One more element: the largest so far, and the sum of exponentials relative to it (Milakov and Gimelshein 2018)."""
+    if value > largest:
+        total = total * exp(largest - value) + ONE
+        largest = value
+    elif value != LOWEST:
+        total += exp(value - largest)
+    return largest, total
+
+
+@device
+def join(largest, total, scratch):
+    """What the threads of a row took in, put together."""
+    whole = row_max(largest, scratch)
+    total = row_sum(ZERO if largest == LOWEST else total * exp(largest - whole), scratch)
+    return whole, total

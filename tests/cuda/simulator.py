@@ -1,0 +1,285 @@
+"""Runs a CUDA kernel as plain Python: each of its threads a greenlet, warps and blocks meeting where the kernel says so.
+
+It is stricter than a GPU, where the following often go unnoticed, and are errors here that name the place:
+
+- a barrier that not all threads of a block reach, or a shuffle that not all lanes of its mask reach;
+- two threads at one element of memory, one of them writing, with no barrier between them (syncwarp counts within a warp);
+- an element of shared memory read before any thread of the block wrote it; an index outside an array, a negative one too.
+
+Local arrays start as NaN. numba-cuda's own simulator starts an operating-system thread for every CUDA thread, seventy times as slow, and has no shuffles.
+"""
+import itertools
+from collections import namedtuple
+
+import greenlet
+import numpy as np
+from numba import cuda
+
+Index = namedtuple("Index", "x y z")
+Access = namedtuple("Access", "block thread warp epoch warp_epoch atomic")
+WARP = 32
+
+
+class Race(AssertionError):
+    """Two threads met at an element of memory with no barrier between them."""
+
+
+class Divergence(AssertionError):
+    """Some threads wait where others will never come."""
+
+
+def launch(function, grid, block, arguments):
+    """Run `function` over the grid, one block after the other, on NumPy arrays; what numba.cuda's names mean is set on its module."""
+    grid, block = _index(grid), _index(block)
+    if block.x * block.y * block.z > 1024:
+        raise ValueError(f"{function.__name__}: a block of {tuple(block)} has more than 1024 threads")
+    arguments = [Memory(argument, "global") if isinstance(argument, np.ndarray) else argument for argument in arguments]
+    with np.errstate(all="ignore"):
+        for z, y, x in itertools.product(range(grid.z), range(grid.y), range(grid.x)):
+            Block(function, arguments, grid, block, Index(x, y, z)).run()
+
+
+class Block:
+    """The threads of one block, and what they share."""
+
+    current = None  # the block that is running
+
+    def __init__(self, function, arguments, grid, block, place):
+        self.name, self.place, self.shape = function.__name__, place, block
+        self.id = place.x + grid.x * (place.y + grid.y * place.z)
+        self.shared, self.epoch = [], 0
+        self.threads = [Thread(self, number, Index(x, y, z), function, arguments) for number, (z, y, x) in enumerate(
+            itertools.product(range(block.z), range(block.y), range(block.x)))]
+        self.warps = [self.threads[first:first + WARP] for first in range(0, len(self.threads), WARP)]
+        _offer(gridDim=grid, blockDim=block, blockIdx=place)
+
+    def run(self):
+        """Let every thread run to where it waits, release those whose meeting is complete, and so on until all have ended."""
+        Block.current, self.hub = self, greenlet.getcurrent()
+        while not all(thread.ended for thread in self.threads):
+            for thread in self.threads:
+                if not thread.ended and thread.waits is None:
+                    self.active = thread
+                    _offer(threadIdx=thread.index, laneid=thread.number % WARP)
+                    thread.greenlet.switch()
+            if not self._release():
+                raise Divergence(f"{self.name}, block {tuple(self.place)}: " + ", ".join(
+                    f"{sum(1 for thread in self.threads if thread.state == state)} threads {state}"
+                    for state in sorted({thread.state for thread in self.threads})))
+
+    def _release(self):
+        released = False
+        for warp in self.warps:
+            lanes = {thread.number % WARP: thread for thread in warp}
+            for thread in warp:
+                if thread.waits == "at a shuffle" and all(lane in lanes and lanes[lane].waits == "at a shuffle" for lane in _lanes(thread.mask, lanes)):
+                    met = [lanes[lane] for lane in _lanes(thread.mask, lanes)]
+                    values = {one.number % WARP: one.value for one in met}
+                    for one in met:
+                        one.met, one.waits, released = values, None, True
+                        one.warp_epoch += one.orders
+        if all(thread.waits == "at a barrier" for thread in self.threads):
+            self.epoch += 1
+            for thread in self.threads:
+                thread.waits = None
+            released = True
+        return released or all(thread.ended for thread in self.threads)
+
+
+class Thread:
+    """One thread of a block, and what it waits for."""
+
+    def __init__(self, block, number, index, function, arguments):
+        self.block, self.number, self.index = block, number, index
+        self.waits, self.met, self.value, self.mask = None, None, None, 0
+        self.warp_epoch, self.orders, self.n_shared = 0, False, 0
+        self.greenlet = greenlet.greenlet(lambda: function(*arguments))
+
+    ended = property(lambda self: self.greenlet.dead)
+    state = property(lambda self: "ended" if self.ended else self.waits or "running")
+
+    def wait(self, where):
+        self.waits = where
+        self.block.hub.switch()
+
+    def exchange(self, mask, value, orders=False):
+        """{lane: value} of the lanes in `mask`, when all have come; `orders`: what they did before is visible to each other after."""
+        self.mask, self.value, self.orders = mask & 0xFFFFFFFF, value, orders
+        self.wait("at a shuffle")
+        return self.met
+
+    def access(self, atomic=False):
+        return Access(self.block.id, self.number, self.number // WARP, self.block.epoch, self.warp_epoch, atomic)
+
+
+class Memory:
+    """An array of global or shared memory that knows who wrote and who read each of its elements, through any view of it."""
+
+    def __init__(self, values, space, cells=None, log=None):
+        self.values, self.space = values, space
+        self.cells = np.arange(values.size).reshape(values.shape) if cells is None else cells
+        self.log = ({}, {}) if log is None else log  # of the last write and of the reads since, by element
+        self.shape, self.size, self.ndim, self.dtype, self.strides = values.shape, values.size, values.ndim, values.dtype, values.strides
+
+    def reshape(self, *shape):
+        return Memory(self.values.reshape(*shape), self.space, self.cells.reshape(*shape), self.log)
+
+    def __len__(self):
+        return len(self.values)
+
+    def __getitem__(self, index):
+        self._check_bounds(index)
+        cell = self.cells[index]
+        if isinstance(cell, np.ndarray):
+            return Memory(self.values[index], self.space, cell, self.log)
+        self._read(int(cell), index)
+        return self.values[index]
+
+    def __setitem__(self, index, value):
+        self._check_bounds(index)
+        for cell in np.ravel(self.cells[index]):
+            self._write(int(cell), index)
+        self.values[index] = value
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def update(self, index, function):
+        """An atomic change; returns the old value."""
+        self._check_bounds(index)
+        self._write(int(self.cells[index]), index, atomic=True)
+        old = self.values[index]
+        self.values[index] = function(old)
+        return old
+
+    def _check_bounds(self, index):
+        for part, extent in zip(index if isinstance(index, tuple) else (index,), self.shape):
+            first, last = (part.start or 0, (extent if part.stop is None else part.stop) - 1) if isinstance(part, slice) else (part, part)
+            if first < 0 or last >= extent:
+                raise IndexError(f"{Block.current.name}, {self._who()}: index {index} is outside {self.space} memory of shape {self.shape}")
+
+    def _read(self, cell, index):
+        written, read = self.log
+        now, before = Block.current.active.access(), written.get(cell)
+        if before is None and self.space == "shared":
+            raise Race(f"{Block.current.name}, {self._who()}: reads element {index} of shared memory, which nobody has written")
+        if before is not None and _conflict(before, now):
+            raise Race(self._message("reads", index, "written", before))
+        read.setdefault(cell, {})[now.block, now.thread] = now
+
+    def _write(self, cell, index, atomic=False):
+        written, read = self.log
+        now, before = Block.current.active.access(atomic), written.get(cell)
+        if before is not None and _conflict(before, now) and not (atomic and before.atomic):
+            raise Race(self._message("writes", index, "written", before))
+        for reader in read.pop(cell, {}).values():
+            if _conflict(reader, now):
+                raise Race(self._message("writes", index, "read", reader))
+        written[cell] = now
+
+    def _message(self, does, index, done, other):
+        return (f"{Block.current.name}, {self._who()}: {does} element {index} of {self.space} memory, which thread {other.thread} of block {other.block} "
+                f"has {done} with no barrier between them")
+
+    def _who(self):
+        return f"thread {Block.current.active.number} of block {Block.current.id}"
+
+
+def _conflict(before, now):
+    """Whether the order of two accesses is left to chance. Nothing orders blocks; a barrier orders a block, syncwarp a warp."""
+    if before.block != now.block:
+        return True
+    if before.thread == now.thread or before.epoch < now.epoch:
+        return False
+    return before.warp != now.warp or before.warp_epoch == now.warp_epoch
+
+
+def exchange(value, mask=0xFFFFFFFF):
+    """{lane: value} over the warp of the thread that calls: what the twins of warp-wide instructions are written with."""
+    return Block.current.active.exchange(mask, value)
+
+
+def _syncwarp(mask=0xFFFFFFFF):
+    Block.current.active.exchange(mask, None, orders=True)
+
+
+def _shuffle(source):
+    def shuffle(mask, value, operand, width=WARP):
+        lane = Block.current.active.number % WARP
+        values = exchange(value, mask)
+        first = lane // width * width
+        other = source(lane, operand, first, width)
+        return values[other] if first <= other < first + width and other in values else value
+
+    return shuffle
+
+
+def _vote(judge):
+    return lambda mask, value: judge(exchange(bool(value), mask))
+
+
+class _Shared:
+    def array(self, shape, dtype, alignment=None):
+        """The n-th shared array that a thread asks for is the n-th of its block."""
+        thread, block = Block.current.active, Block.current
+        if thread.n_shared == len(block.shared):
+            block.shared.append(Memory(np.empty(shape, _numpy_dtype(dtype)), "shared"))
+        thread.n_shared += 1
+        return block.shared[thread.n_shared - 1]
+
+
+class _Local:
+    def array(self, shape, dtype, alignment=None):
+        dtype = _numpy_dtype(dtype)
+        return np.full(shape, np.nan if dtype.kind == "f" else 12345, dtype)
+
+
+class _Atomic:
+    def add(self, memory, index, value):
+        return memory.update(index, lambda old: old + value)
+
+    def max(self, memory, index, value):
+        return memory.update(index, lambda old: max(old, value))
+
+
+def _numpy_dtype(dtype):
+    return np.dtype(getattr(dtype, "name", dtype))
+
+
+def _index(shape):
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    return Index(*(int(n) for n in shape), *(1,) * (3 - len(shape)))
+
+
+def _lanes(mask, lanes):
+    """The lanes of a mask; beyond the last thread of a block there are none."""
+    return [lane for lane in range(WARP) if mask >> lane & 1 and lane in lanes]
+
+
+def _grid(ndim):
+    place = [getattr(cuda.blockIdx, axis) * getattr(cuda.blockDim, axis) + getattr(cuda.threadIdx, axis) for axis in "xyz"[:ndim]]
+    return place[0] if ndim == 1 else tuple(place)
+
+
+def _gridsize(ndim):
+    size = [getattr(cuda.gridDim, axis) * getattr(cuda.blockDim, axis) for axis in "xyz"[:ndim]]
+    return size[0] if ndim == 1 else tuple(size)
+
+
+def _offer(**names):
+    for name, value in names.items():
+        setattr(cuda, name, value)
+
+
+_offer(
+    syncthreads=lambda: Block.current.active.wait("at a barrier"),
+    syncwarp=_syncwarp,
+    shfl_sync=_shuffle(lambda lane, source, first, width: first + source % width),
+    shfl_xor_sync=_shuffle(lambda lane, distance, first, width: lane ^ distance),
+    shfl_up_sync=_shuffle(lambda lane, distance, first, width: lane - distance),
+    shfl_down_sync=_shuffle(lambda lane, distance, first, width: lane + distance),
+    any_sync=_vote(lambda votes: any(votes.values())),
+    all_sync=_vote(lambda votes: all(votes.values())),
+    ballot_sync=_vote(lambda votes: sum(vote << lane for lane, vote in votes.items())),
+    threadfence=lambda: None, threadfence_block=lambda: None, warpsize=WARP,
+    grid=_grid, gridsize=_gridsize, exchange=exchange, shared=_Shared(), local=_Local(), atomic=_Atomic())

@@ -1,0 +1,49 @@
+"""Every CUDA kernel, compiled for five architectures without a GPU: `pytest tests/cuda_compile`, in an environment with numba-cuda."""
+import multiprocessing
+import re
+
+import pytest
+
+from . import compiler
+
+KERNELS = compiler.all_kernels()
+_VECTOR = {"load4", "read_row"}  # who calls these reads 16 bytes at a time
+
+
+@pytest.fixture(scope="session")
+def compiled():
+    """{kernel: {architecture: figures}}, from as many processes as there are cores."""
+    with multiprocessing.get_context("spawn").Pool() as pool:
+        return dict(zip(KERNELS, pool.map(compiler.compile_everywhere, KERNELS, chunksize=1)))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_fits_the_registers(compiled, name):
+    kernel = KERNELS[name]
+    for architecture, figures in compiled[name].items():
+        where = f"sm_{architecture}: {figures}"
+        assert figures.spilled == 0 and figures.stack == 0, where
+        assert figures.registers * kernel.threads * kernel.blocks <= 65_536, where
+        assert figures.shared <= 48 * 1024, where
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_float32_stays_float32(compiled, name):
+    assert re.findall(r".*\.f64.*", compiled[name][90].ptx) == []
+
+
+@pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if _VECTOR & set(kernel.function.__code__.co_names)])
+def test_reads_16_bytes_at_a_time_into_registers(compiled, name):
+    assert re.search(r"ld\.global(\.nc)?\.v4", compiled[name][90].ptx)
+    assert not re.search(r"(ld|st)\.local", compiled[name][90].ptx)
+
+
+def test_too_few_registers_are_seen():
+    kernel = KERNELS["softmax.cuda.softmax[32]"]
+    assert compiler.figures(compiler.lto_ir(kernel, 90, blocks=16), kernel.name, 90).spilled > 0  # 32 registers a thread
+
+
+def test_one_lto_ir_serves_all_architectures():
+    kernel = KERNELS["softmax.cuda.softmax[16]"]
+    own, other = (compiler.figures(compiler.lto_ir(kernel, architecture), kernel.name, 80) for architecture in (80, kernel.since))
+    assert own == other
