@@ -87,7 +87,7 @@ def test_a_write_over_what_others_still_read_is_found():
     def kernel(x, out):
         shared = cuda.shared.array(1, x.dtype)
         for k in range(2):
-            if cuda.threadIdx.x == 0:
+            if cuda.threadIdx.x == 31:
                 shared[0] = x[k]
             cuda.syncthreads()
             out[k, cuda.threadIdx.x] = shared[0]

@@ -2,7 +2,7 @@
 import importlib
 import pathlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cuda.bindings import nvjitlink
 from numba import cuda
@@ -22,7 +22,7 @@ class Compiled:
     spilled: int
     stack: int
     shared: int
-    ptx: str  # of the newest architecture only
+    ptx: str = field(repr=False)  # of the newest architecture only
 
 
 def all_kernels():

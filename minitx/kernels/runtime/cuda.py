@@ -96,9 +96,9 @@ def zeros(like, shape, dtype=None):
 
 
 @functools.cache
-def constant(value, dtype):
-    """An array of one element, made once: what stands for an argument that is absent."""
-    return (np if SIMULATED else _cupy()).full(1, value, dtype)
+def filled(size, value, dtype):
+    """An array of one value, made once: what stands for an argument that is absent. Nobody writes to it."""
+    return (np if SIMULATED else _cupy()).full(size, value, dtype)
 
 
 def contiguous(array):

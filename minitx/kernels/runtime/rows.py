@@ -3,9 +3,10 @@
 A row of up to 512 or 1,024 elements is one warp's, so that nothing but shuffles joins its threads; a longer one is a block's. Either way thread t has
 elements 4·t … 4·t + 3, then as many 4 · threads further on, and so on: each warp reads and writes 512 bytes in a row.
 """
+import numpy as np
 from numba import cuda
 
-from .cuda import device
+from .cuda import aligned, device
 from .intrinsics import LOWEST, ONE, WARP, ZERO, exp, load4, row_max, row_sum, store4
 
 # Elements of a row that a thread may have, and the most threads that share a row then. Registers cannot be counted off at run time: each size is a kernel.
@@ -18,25 +19,34 @@ def for_sizes(*sizes):
     return lambda make: {size: make(size) for size in sizes}
 
 
-def layout(rows, columns, sizes, most_threads=1024):
-    """(size, grid, block) for `rows` rows of `columns` elements, size of them a thread's; None where they are too many."""
-    quads = -(-columns // 4)
-    for size in sizes:
-        if quads <= WARP * size // 4:
-            return size, -(-rows // _WARPS), (WARP, _WARPS)
-    threads = WARP * -(-quads // (WARP * 16 // 4))
-    return (16, rows, (threads, 1)) if threads <= most_threads else None
+def choose(short, long, matrices, vectors=(), most_threads=1024):
+    """(kernel, grid, block) for matrices of one shape: of `short`, {size: kernel}, where a row fits into registers and 16 bytes lie together, else `long`."""
+    n, columns = matrices[0].shape
+    if aligned(*matrices, *vectors):
+        quads = columns // 4
+        for size in short:
+            if quads <= WARP * size // 4:
+                return short[size], -(-n // _WARPS), (WARP, _WARPS)
+        threads = _whole_warps(quads // 4 + (quads % 4 > 0))
+        if threads <= most_threads:
+            return short[16], n, (threads, 1)
+    return long, n, min(most_threads, _whole_warps(-(-columns // 4)))
 
 
-def long_layout(rows, columns):
-    """(grid, block) where a block goes over its row with as many threads as have something to do."""
-    return rows, min(1024, WARP * -(-columns // (4 * WARP)))
+def _whole_warps(threads):
+    return WARP * -(-threads // WARP)
 
 
 @device
 def this_row():
     """The row that the calling thread works on."""
     return cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+
+
+@device
+def my_columns(columns):
+    """The columns that the calling thread goes over, one by one; unsigned, so that no index is asked whether it counts from the end."""
+    return range(np.uint64(cuda.threadIdx.x), np.uint64(columns), np.uint64(cuda.blockDim.x))
 
 
 @device

@@ -9,9 +9,9 @@ Version 3 serves rows of up to 16,384 elements, if their number is a multiple of
 """
 from numba import cuda
 
-from ..runtime.cuda import aligned, array, empty, kernel, rows
+from ..runtime.cuda import array, empty, kernel, rows
 from ..runtime.intrinsics import LOWEST, ONE, WARP, ZERO, exp, log, row_max, row_sum
-from ..runtime.rows import THREADS, finite, for_sizes, join, largest_of, layout, long_layout, read_row, sum_of, take_in, this_row, write_row
+from ..runtime.rows import THREADS, choose, finite, for_sizes, join, largest_of, my_columns, read_row, sum_of, take_in, this_row, write_row
 from .reference import check
 
 
@@ -54,12 +54,12 @@ def _softmax_long(x, out):
     scratch = cuda.shared.array(WARP, x.dtype)
     row, columns = cuda.blockIdx.x, x.shape[1]
     largest, total = LOWEST, ZERO
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         largest, total = take_in(largest, total, x[row, j])
     largest, total = join(largest, total, scratch)
     shift = finite(largest)
     scale = ZERO if total == ZERO else ONE / total
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         out[row, j] = exp(x[row, j] - shift) * scale
 
 
@@ -94,10 +94,10 @@ def _softmax_backward_long(out, g, dx):
     scratch = cuda.shared.array(WARP, out.dtype)
     row, columns = cuda.blockIdx.x, out.shape[1]
     dot = ZERO
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         dot += out[row, j] * g[row, j]
     dot = row_sum(dot, scratch)
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         dx[row, j] = out[row, j] * (g[row, j] - dot)
 
 
@@ -133,11 +133,11 @@ def _log_softmax_long(x, out):
     scratch = cuda.shared.array(WARP, x.dtype)
     row, columns = cuda.blockIdx.x, x.shape[1]
     largest, total = LOWEST, ZERO
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         largest, total = take_in(largest, total, x[row, j])
     largest, total = join(largest, total, scratch)
     log_sum_exp = ZERO if total == ZERO else largest + log(total)
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         out[row, j] = x[row, j] - log_sum_exp
 
 
@@ -170,11 +170,11 @@ def _log_softmax_backward_long(out, g, dx):
     scratch = cuda.shared.array(WARP, out.dtype)
     row, columns = cuda.blockIdx.x, out.shape[1]
     largest, total = LOWEST, ZERO
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         largest, total = max(largest, out[row, j]), total + g[row, j]
     visible = row_max(largest, scratch) > LOWEST
     total = row_sum(total, scratch)
-    for j in range(cuda.threadIdx.x, columns, cuda.blockDim.x):
+    for j in my_columns(columns):
         dx[row, j] = g[row, j] - exp(out[row, j]) * total if visible else ZERO
 
 
@@ -184,12 +184,6 @@ def _by_rows(short, long, *arrays):
     out = empty(first, first.shape)
     if out.size > 0:
         matrices = [*(rows(array, first.dtype) for array in arrays), out.reshape(-1, out.shape[-1])]
-        n, columns = matrices[0].shape
-        plan = layout(n, columns, short) if aligned(*matrices) else None
-        if plan is None:
-            grid, block = long_layout(n, columns)
-            long[grid, block](*matrices)
-        else:
-            size, grid, block = plan
-            short[size][grid, block](*matrices)
+        launch, grid, block = choose(short, long, matrices)
+        launch[grid, block](*matrices)
     return out
