@@ -27,21 +27,22 @@ def test_agrees_with_the_reference(version, forward, backward, shape, dtype):
     assert_close(getattr(version, backward)(g, out), expected, 2 * UNITS + shape[-1] / 4)
 
 
-@pytest.mark.parametrize("columns", [40, 41])  # in registers, and not
+@pytest.mark.parametrize("columns", [40, 67])  # in registers, and not
 @pytest.mark.parametrize("forward, backward", PAIRS)
 @VERSIONS
 def test_masked_elements_and_rows(version, forward, backward, columns):
-    x = normal(5, columns, dtype=np.float32)
+    x = normal(6, columns, dtype=np.float32)
     x[0, ::2] = -np.inf
     x[1, :] = -np.inf
     x[2, 1:] = -np.inf
     x[3] = 1e30 * x[3]
     x[4, 7] = -1000
+    x[5, :35] = -np.inf  # the first elements of each thread
     out = getattr(version, forward)(x)
     assert_close(out, getattr(reference, forward)(x.astype(np.float64)), UNITS)
     if forward == "softmax":
         assert (out[x == -np.inf] == 0).all() and out[2, 0] == 1
-    g = normal(5, columns, seed=1, dtype=np.float32)
+    g = normal(6, columns, seed=1, dtype=np.float32)
     dx = getattr(version, backward)(g, out)
     assert_close(dx, getattr(reference, backward)(g.astype(np.float64), out.astype(np.float64)), 2 * UNITS)
     assert (dx[1] == 0).all()
