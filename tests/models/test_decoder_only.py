@@ -6,6 +6,7 @@ import pytest
 
 from minitx import gradients, no_grad, random
 from minitx.models import DecoderOnly
+from minitx.nn import sinusoidal_positions
 
 IDS = np.random.default_rng(1).integers(1, 14, (4, 9)).astype(np.int32)
 BATCH = SimpleNamespace(target_in=IDS[:, :-1], target_out=IDS[:, 1:], n_tokens=32)
@@ -53,6 +54,17 @@ def test_the_loss_is_the_mean_over_the_targets_that_count(ignore):
     losses = -np.take_along_axis(log_p, targets[..., None], -1)[..., 0][targets != ignore]
     assert model.loss(batch).item() == pytest.approx(losses.mean(), rel=1e-12)
     assert model.loss(batch, reduction="sum").item() == pytest.approx(losses.sum(), rel=1e-12)
+    spread = -log_p.mean(-1)[targets != ignore]
+    assert model.loss(batch, label_smoothing=0.2).item() == pytest.approx((0.8 * losses + 0.2 * spread).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
+def test_embeddings_are_scaled_up_to_a_sinusoidal_table_and_no_further(positions):
+    model = small_model(positions=positions, n_layers=0, tie_embeddings=False)
+    table = model.positions.weight.data[:9] if positions == "learned" else sinusoidal_positions(9, 8)
+    x = model.embedding.weight.data[IDS] * (8 ** 0.5 if positions == "sinusoidal" else 1) + table
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * model.norm.weight.data + model.norm.bias.data
+    np.testing.assert_allclose(logits_of(model, IDS), x @ model.output.weight.data.T, rtol=1e-11, atol=1e-12)
 
 
 @each_configuration
@@ -98,8 +110,9 @@ def test_the_first_loss_is_that_of_a_uniform_guess():
     assert loss == pytest.approx(np.log(500), abs=0.1)
 
 
-def test_dropout_is_decided_by_the_key_s_seed():
-    model = small_model(dropout=0.3)
+@pytest.mark.parametrize("n_layers", [2, 0], ids=["layers", "embeddings alone"])
+def test_dropout_is_decided_by_the_key_s_seed(n_layers):
+    model = small_model(dropout=0.3, n_layers=n_layers)
 
     def loss(seed):
         random.seed(seed)
@@ -153,10 +166,12 @@ def test_selected_rows_go_on_with_their_own_sequences():
 
 
 def test_steps_are_not_recorded_and_leave_the_model_s_mode_alone():
-    model = small_model().eval()
+    model, recorded = small_model().eval(), []
+    model.norm.register_forward_hook(lambda module, inputs, out: recorded.append(out.requires_grad))
     cache = model.start(IDS[:, :3])
     logits = model.step(IDS[:, 3], cache)
     assert isinstance(logits, np.ndarray) and not model.training and cache.lengths.tolist() == [4] * 4
+    assert recorded == [False, False]
 
 
 def test_a_cache_holds_as_many_ids_as_were_reserved():
