@@ -1,7 +1,7 @@
 """The matrix products of a step alone, with nothing between them: the floor under any way to compute the step.
 
-They are multiplied by our own product on our own threads, each cut as it is quickest here, on arrays that stay in the cache where they fit. Attention is
-counted whole, also the half that a causal mask hides, and padded positions count; nothing is computed twice.
+They are multiplied by our own product on our own threads, each cut as it is quickest here, and all on the same three pieces of memory, so that what fits
+into the cache is there. Attention is counted whole, also the half that a causal mask hides, and padded positions count; nothing is computed twice.
 """
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from ..kernels.runtime import blas, launch
 from .measure import Subject
 from .workloads import read_batches, workload
 
-_CHUNK = 1024  # rows of the output layer at a time: its logits need not exist all at once
+_CHUNK = 512  # rows of the output layer at a time: its logits need not exist all at once
 _CUTS = ((2, 1), (4, 1), (8, 1), (16, 1), (1, 2), (1, 4), (2, 2), (2, 4))  # blocks of rows × blocks of columns that are tried
 
 
@@ -32,6 +32,11 @@ class Product:
         """Multiplications and additions."""
         return 2 * self.rows * self.columns * self.inner
 
+    @property
+    def sizes(self):
+        """Elements of a, b and c."""
+        return self.rows * self.inner, self.inner * self.columns, self.rows * self.columns
+
 
 @dataclass(frozen=True)
 class Heads:
@@ -48,6 +53,11 @@ class Heads:
     def operations(self):
         """Multiplications and additions."""
         return 2 * self.batch * self.heads * self.queries * self.keys * self.size * (6 if self.backward else 2)
+
+    @property
+    def sizes(self):
+        """Elements of the arrays on the queries' and on the keys' side."""
+        return self.batch * self.heads * self.queries * self.size, self.batch * self.heads * self.keys * self.size
 
 
 def linear(rows, features, outputs, backward=True):
@@ -106,8 +116,10 @@ class ProductsSubject(Subject):
         work, batches = workload(spec["name"], spec.get("changes")), read_batches(spec["folder"])
         self.steps = [of_step(work, batch) for batch in batches]
         self.cycle, self.place, self.ready = len(batches), 0, {}
-        for product in {product for step in self.steps for product in step}:
-            self.ready[product] = _heads_ready(product) if isinstance(product, Heads) else _product_ready(product)
+        distinct = {product for step in self.steps for product in step}
+        memory = [np.random.default_rng(i).standard_normal(max(sum(product.sizes) for product in distinct), dtype=np.float32) for i in range(3)]
+        for product in distinct:
+            self.ready[product] = _heads_ready(product, memory) if isinstance(product, Heads) else _product_ready(product, memory)
 
     @property
     def operations(self):
@@ -126,15 +138,11 @@ class ProductsSubject(Subject):
         return {"operations": self.operations}
 
 
-def _product_ready(product):
+def _product_ready(product, memory):
     """A function that computes the product, cut as it is quickest."""
-    generator = np.random.default_rng(0)
-
-    def matrix(rows, columns, transposed):
-        return generator.standard_normal((columns, rows) if transposed else (rows, columns), dtype=np.float32)
-
-    a, b = matrix(product.rows, product.inner, product.transpose_a), matrix(product.inner, product.columns, product.transpose_b)
-    c = np.zeros((product.rows, product.columns), np.float32)
+    shapes = [(product.inner, product.rows) if product.transpose_a else (product.rows, product.inner),
+              (product.columns, product.inner) if product.transpose_b else (product.inner, product.columns), (product.rows, product.columns)]
+    a, b, c = (piece[:rows * columns].reshape(rows, columns) for piece, (rows, columns) in zip(memory, shapes))
 
     def cut(row_blocks, column_blocks):
         return lambda: _multiply(a, b, c, product.transpose_a, product.transpose_b, product.inner, row_blocks, column_blocks)
@@ -166,11 +174,13 @@ def _multiply(a, b, c, transpose_a, transpose_b, inner, row_blocks, column_block
         blas.gemm(transpose_a, transpose_b, bottom - top, right - left, inner, one, first, a.shape[1], second, b.shape[1], zero, c[top:, left:], columns)
 
 
-def _heads_ready(product):
+def _heads_ready(product, memory):
     """A function that computes the products of all heads."""
-    generator = np.random.default_rng(0)
-    q, k = (generator.standard_normal((product.batch, time, product.heads * product.size), dtype=np.float32) for time in (product.queries, product.keys))
-    return lambda: _multiply_heads(q, k, np.empty_like(q), np.empty_like(k), product.heads, product.backward)
+    width = product.heads * product.size
+    arrays = [piece[start:start + product.batch * time * width].reshape(product.batch, time, width)
+              for start, time in ((0, product.queries), (product.sizes[0], product.keys)) for piece in memory[:2]]
+    q, rows_out, k, columns_out = arrays
+    return lambda: _multiply_heads(q, k, rows_out, columns_out, product.heads, product.backward)
 
 
 @njit(**launch.OPTIONS)
