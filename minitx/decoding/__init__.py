@@ -4,6 +4,12 @@ A search asks a model, in eval mode, for four things, and anything that has them
 
     model.max_length                            the most positions it has
     model.start(source, lengths, capacity)      encode source ids (rows, time); returns a cache for `capacity` positions
-    model.step(ids, cache)                      logits (rows, vocabulary) of the word after ids (rows,)
-    cache.select(rows)                          go on with these rows, in any order and number
+    model.step(ids, cache)                      logits (rows, vocabulary) of the word after ids (rows,), an array for
+                                                the search to use up
+    cache.select(rows, hypotheses=1)            go on with these rows, in any order and number; from now on so many
+                                                of them, one behind the other, are hypotheses about the same sentence
+
+and for a coverage penalty:
+
+    model.attention(cache)                      where the last step looked: (rows, source time), rows summing to 1
 """

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..data.batches import BOS, EOS
 from ..errors import UserError
-from .limits import length_limits
+from ..kernels.cross_entropy import cross_entropy
+from .limits import FREE, forced_words, length_limits
 
 _FIRST_WORD = EOS + 1  # <pad> and <bos> are never said, and <eos> is ranked apart
 
@@ -20,7 +21,7 @@ class Hypothesis(NamedTuple):
     score: float  # log P / length^alpha
 
 
-def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, max_length=None):
+def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, beta=0.0, max_length=None, prefixes=None):
     """The best translations of each row of source ids (batch, source time): lists of `Hypothesis`, the best first.
 
     In every step the extensions of a sentence's live hypotheses are ranked by log P, their log-probability. Those among
@@ -29,17 +30,21 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, max_length=
     log P, so whatever it becomes, its score stays at or below log P / (longest length)^alpha.
 
     The score is log P / length^alpha, <eos> counted in both. With alpha = 0 it is the plain log-probability, which
-    prefers short sentences; with alpha = 1 the mean per word. Ties go to the better live hypothesis, then to the word
-    that comes first in the vocabulary. A beam of 1 is greedy decoding; one as wide as there are hypotheses is
-    exhaustive search.
+    prefers short sentences; with alpha = 1 the mean per word. With beta, beta · Σ log(min(coverage, 1)) is added, a sum
+    over the source words; the coverage of one is how much attention the whole translation paid to it, so that to leave
+    a word out costs (Wu et al. 2016, section 7; there the length enters as (5 + length) / 6).
+
+    Ties go to the better live hypothesis, then to the word that comes first in the vocabulary. A beam of 1 is greedy
+    decoding; one as wide as there are hypotheses is exhaustive search.
 
     Args:
         lengths: (batch,) how many source ids of each row are real.
         n_best: how many to return, at most `beam`; there are fewer where the model gives no more of them a probability.
         max_length: see `length_limits`; a hypothesis that has not ended there ends, and pays for <eos>.
+        prefixes: for each row the ids that its translations begin with; their log P counts too.
     """
-    _check(beam, n_best, alpha)
-    limits = length_limits(model, lengths, max_length)
+    _check(beam, n_best, alpha, beta)
+    limits, forced = length_limits(model, lengths, max_length, prefixes), forced_words(prefixes, len(source))
     longest = int(limits.max())
     cache = model.start(source, lengths, longest + 1)
     length_to_alpha = np.arange(1, longest + 2) ** float(alpha)  # of sentences of 0, 1, 2 … words, and <eos>
@@ -48,9 +53,13 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, max_length=
     rows = np.arange(len(source))  # the sentences that are not done
     scores = np.zeros((len(source), 1))  # (sentences, live): log P of the live hypotheses in float64, the best first
     said = np.full((len(source), 1), BOS, np.int32)  # (sentences · live, words): what each has said, behind <bos>
+    coverage = np.zeros((len(source), source.shape[1]))  # (sentences · live, source time): of each, if there is a beta
     for words in range(longest + 1):
-        ids, log_p = _extensions(model.step(said[:, -1], cache), beam)  # (sentences · live, extensions), <eos> first
-        live, extensions = scores.shape[1], ids.shape[1]
+        live = scores.shape[1]
+        next_word = np.repeat(forced[rows, words], live) if words < forced.shape[1] else None
+        ids, log_p = _extensions(model.step(said[:, -1], cache), beam, next_word)  # (sentences · live, extensions), <eos> first
+        coverage = coverage + model.attention(cache) if beta else coverage
+        extensions = ids.shape[1]
         log_p = log_p.reshape(len(rows), live, extensions)
         log_p[limits[rows] == words, :, 1:] = -np.inf  # at the limit nothing but <eos> is left
         sums = (scores[:, :, None] + log_p).reshape(len(rows), live * extensions)
@@ -59,8 +68,10 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, max_length=
         ends = ranking % extensions == 0
 
         for row, rank in np.argwhere(ends[:, :beam] & (sums[:, :beam] > -np.inf)):
-            hypothesis = said[row * live + ranking[row, rank] // extensions, 1:]
-            finished.add(rows[row], Hypothesis(hypothesis.tolist(), float(sums[row, rank] / length_to_alpha[words])))
+            parent = row * live + ranking[row, rank] // extensions
+            penalty = beta * _uncovered(coverage[parent, :lengths[rows[row]]]) if beta else 0.0
+            score = float(sums[row, rank] / length_to_alpha[words] + penalty)
+            finished.add(rows[row], Hypothesis(said[parent, 1:].tolist(), score))
 
         going = np.argsort(ends, axis=1, kind="stable")[:, :min(beam, live * (extensions - 1))]  # ranks that do not end
         best = np.take_along_axis(sums, going[:, :1], axis=1)[:, 0]  # (sentences,)
@@ -73,8 +84,9 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, max_length=
         chosen = (stay[:, None] * live * extensions + np.take_along_axis(ranking[stay], going, axis=1)).reshape(-1)
         parents = chosen // extensions
         said = np.concatenate([said[parents], ids.reshape(-1, 1)[chosen]], axis=1)
+        coverage = coverage[parents]
         if not np.array_equal(parents, np.arange(len(ids))):
-            cache.select(parents)
+            cache.select(parents, scores.shape[1])
     return finished.best()
 
 
@@ -103,44 +115,57 @@ class _Finished:
         return [found[:self._n_best] for found in self._found]
 
 
-def _extensions(logits, beam):
+def _extensions(logits, beam, forced=None):
     """<eos> and the `beam` best words after each row of logits: ids and float64 log-probabilities, (rows, 1 + beam).
 
-    Words of equal logits are ordered as in the vocabulary, which has fewer than `beam` words when it is small.
+    Words of equal logits are ordered as in the vocabulary, which has fewer than `beam` words when it is small. Of a row
+    whose `forced` word is not FREE, that word alone keeps a probability, its own. The logits are used up.
     """
-    words, chosen = _largest(logits[:, _FIRST_WORD:], beam)
-    ids = np.concatenate([np.full((len(logits), 1), EOS), words + _FIRST_WORD], axis=1).astype(np.int32)
-    chosen = np.concatenate([logits[:, EOS:EOS + 1], chosen], axis=1)
+    log_sum_exp, end = _log_sum_exp(logits), logits[:, EOS:EOS + 1].copy()
+    bound = np.flatnonzero(forced != FREE) if forced is not None else []
+    forced_logits = logits[bound, forced[bound]] if len(bound) else None
+    logits[:, :_FIRST_WORD] = -np.inf
+    words, chosen = _largest(logits, min(beam, logits.shape[1] - _FIRST_WORD))
+    ids = np.concatenate([np.full((len(logits), 1), EOS), words], axis=1).astype(np.int32)
+    chosen = np.concatenate([end, chosen], axis=1)
+    if len(bound):
+        chosen[bound] = -np.inf
+        ids[bound, 1], chosen[bound, 1] = forced[bound], forced_logits
     # Rounding may lift one above 0, and the search relies on log P never growing.
-    return ids, np.minimum(chosen.astype(np.float64) - _log_sum_exp(logits), 0)
+    return ids, np.minimum(chosen.astype(np.float64) - log_sum_exp, 0)
 
 
 def _largest(x, k):
-    """Columns and values of the k largest of each row of x, in order; the first of equals comes first."""
-    k = min(k, x.shape[1])
+    """Columns and values of the k largest of each row of x, in order; the first of equals comes first. x is used up."""
     if k > 16:
         columns = np.argsort(-x, axis=1, kind="stable")[:, :k]
         return columns, np.take_along_axis(x, columns, axis=1)
     # A pass over the row for each of a few is several times as fast as sorting it.
-    left, rows = x.copy(), np.arange(len(x))
+    rows = np.arange(len(x))
     columns, values = np.empty((len(x), k), np.int64), np.empty((len(x), k), x.dtype)
     for place in range(k):
-        columns[:, place] = left.argmax(axis=1)
-        values[:, place] = left[rows, columns[:, place]]
-        left[rows, columns[:, place]] = -np.inf
+        columns[:, place] = x.argmax(axis=1)
+        values[:, place] = x[rows, columns[:, place]]
+        x[rows, columns[:, place]] = -np.inf
     return columns, values
 
 
 def _log_sum_exp(logits):
     """log Σ exp(logits) of each row, (rows, 1); what turns logits into log-probabilities."""
-    largest = logits.max(axis=1, keepdims=True)
-    return largest + np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
+    return cross_entropy(logits, np.full(len(logits), EOS, np.int32))[1][:, None]
 
 
-def _check(beam, n_best, alpha):
+def _uncovered(coverage):
+    """Σ log(min(coverage, 1)) over the source words, which is 0 when each was paid attention of 1 in all."""
+    return float(np.log(np.clip(coverage, np.finfo(np.float32).tiny, 1)).sum())
+
+
+def _check(beam, n_best, alpha, beta):
     if beam < 1:
         raise UserError(f"beam is {beam}; the search needs at least 1 hypothesis")
     if not 1 <= n_best <= beam:
         raise UserError(f"n_best is {n_best}, but a beam of {beam} finds 1 to {beam}; take a wider beam")
     if not alpha >= 0:
         raise UserError(f"alpha is {alpha}; the power of the length must be 0 or more, usually 0.6 to 1")
+    if not 0 <= beta < np.inf:
+        raise UserError(f"beta is {beta}; the weight of the coverage must be 0 (none) or more, usually about 0.2")

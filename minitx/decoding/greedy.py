@@ -2,18 +2,19 @@
 import numpy as np
 
 from ..data.batches import BOS, EOS
-from .limits import length_limits
+from .limits import FREE, forced_words, length_limits
 
 _LEAVE = 0.25  # finished sentences leave when they are this share of the batch: it costs a copy of the others' cache
 
 
-def greedy(model, source, lengths, max_length=None):
+def greedy(model, source, lengths, max_length=None, prefixes=None):
     """Translate source ids (batch, source time), of which the first `lengths` (batch,) of each row are real.
 
     Returns a list of target ids for each row, without <bos> and <eos>. Of equally probable words the first in the
-    vocabulary is taken; <pad> and <bos> are never said. The model is in eval mode. `max_length`: see `length_limits`.
+    vocabulary is taken; <pad> and <bos> are never said. The model is in eval mode. `max_length`: see `length_limits`. `prefixes`: for each row the
+    ids that its translation begins with.
     """
-    limits = length_limits(model, lengths, max_length)
+    limits, forced = length_limits(model, lengths, max_length, prefixes), forced_words(prefixes, len(source))
     cache = model.start(source, lengths, int(limits.max()))
     rows = np.arange(len(source))  # which sentences are still in the batch
     ids = np.full(len(source), BOS, np.int32)
@@ -22,6 +23,8 @@ def greedy(model, source, lengths, max_length=None):
     for position in range(said.shape[1]):
         logits = model.step(ids, cache)  # (rows, vocabulary)
         ids = (logits[:, EOS:].argmax(axis=1) + EOS).astype(np.int32)
+        if position < forced.shape[1]:
+            ids = np.where(forced[rows, position] == FREE, ids, forced[rows, position]).astype(np.int32)
         ids[~going] = EOS
         said[rows, position] = ids
         going &= (ids != EOS) & (position + 1 < limits[rows])

@@ -99,6 +99,10 @@ class EncoderDecoder(Module):
             cache.length += 1
             return fused.linear(hidden, self.output_weight).data[:, 0]
 
+    def attention(self, cache):
+        """Where the last `step` looked in the source: (rows, source time), the mean over the heads of the last layer, rows summing to 1."""
+        return self.decoder[-1].multihead_attn.cached_weights(cache.layers[-1][1], cache.memory_lengths).mean(axis=1)
+
     def attention_maps(self, source, source_lengths, target):
         """Where each target word looks in the source: (layers, batch, heads, target time, source time), as an array."""
         maps = []
@@ -114,15 +118,26 @@ class EncoderDecoder(Module):
 
 
 class Cache:
-    """What translation keeps between words: the memory, and for each decoder layer the keys and values of the target so far and of the source."""
+    """What translation keeps between words: the memory, and for each decoder layer the keys and values of the target so far and of the source.
+
+    A source sentence has one row of memory, and as many rows of the target, one behind the other, as there are hypotheses about it.
+    """
 
     def __init__(self, memory, memory_lengths, n_layers, capacity):
         self.memory, self.memory_lengths, self.length = memory, memory_lengths, 0
         self.layers = [(KeyValueCache(capacity), KeyValueCache(0)) for _ in range(n_layers)]
+        self._hypotheses = 1  # about each sentence
 
-    def select(self, rows):
-        """Go on with these rows, in any order and number: how beams split and finished sentences leave."""
-        self.memory, self.memory_lengths = Tensor(self.memory.data[rows]), self.memory_lengths[rows]
-        for caches in self.layers:
-            for cache in caches:
-                cache.select(rows)
+    def select(self, rows, hypotheses=1):
+        """Go on with these rows, in any order and number: how beams split and finished sentences leave.
+
+        From now on so many `hypotheses`, one behind the other, are about the same sentence; what they share is not copied.
+        """
+        sentences = rows[::hypotheses] // self._hypotheses
+        self._hypotheses = hypotheses
+        for own, _ in self.layers:
+            own.select(rows)
+        if not np.array_equal(sentences, np.arange(len(self.memory_lengths))):
+            self.memory, self.memory_lengths = Tensor(self.memory.data[sentences]), self.memory_lengths[sentences]
+            for _, shared in self.layers:
+                shared.select(sentences)

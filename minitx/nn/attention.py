@@ -22,7 +22,8 @@ class MultiHeadAttention(Module):
     def forward(self, x, memory=None, *, causal=False, lengths=None, cache=None):
         """x (batch, time, d_model) attends to itself, or to `memory` (batch, memory time, d_model).
 
-        `lengths` (batch,): how many positions of what is attended to are real. `cache`: a `KeyValueCache`, for decoding step by step.
+        `lengths` (batch,): how many positions of what is attended to are real. `cache`: a `KeyValueCache`, for decoding step by step; with one, x may
+        have several rows for each of the memory, one behind the other, which are hypotheses about the same sentence.
         """
         p = self.dropout if self.training else 0.0
         options = {"heads": self.n_heads, "lengths": lengths, "p": p, "key": random.next_key() if p else 0}
@@ -39,6 +40,13 @@ class MultiHeadAttention(Module):
         source = x if memory is None else memory
         return attention_weights(self._project(x, 0, 1).data, self._project(source, 1, 2).data, self.n_heads, causal, lengths)
 
+    def cached_weights(self, cache, lengths):
+        """`weights` of the last step, in which one position of each row looked at a memory: (rows, heads, memory time)."""
+        from ..kernels.attention.reference import attention_weights
+
+        weights = attention_weights(cache.query.data, cache.keys_and_values()[0], self.n_heads, False, lengths)  # (sentences, heads, rows each, time)
+        return weights.swapaxes(1, 2).reshape(-1, self.n_heads, weights.shape[-1])
+
     def _project(self, x, first, last):
         """Thirds `first` to `last` of the projection: 0 the queries, 1 the keys, 2 the values."""
         rows = slice(first * self.d_model, last * self.d_model)
@@ -48,13 +56,14 @@ class MultiHeadAttention(Module):
         if memory is not None:
             if cache.used == 0:
                 cache.append(self._project(memory, 1, 3).data)
-            query = self._project(x, 0, 1)
+            # To the kernel, the rows of a sentence are further positions of one row, so its keys and values exist and are read once.
+            query = cache.query = self._project(x, 0, 1).reshape(len(memory), -1, self.d_model)
         else:
             qkv = fused.linear(x, self.in_proj_weight, self.in_proj_bias)
             query, new = qkv[..., :self.d_model], qkv.data[..., self.d_model:]
             cache.append(new, lengths)
         keys, values = cache.keys_and_values()
-        return fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, causal=memory is None, lengths=lengths)
+        return fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, causal=memory is None, lengths=lengths).reshape(x.shape)
 
 
 class KeyValueCache:
@@ -65,6 +74,7 @@ class KeyValueCache:
 
     def __init__(self, capacity):
         self.capacity, self.used, self._store = capacity, 0, None
+        self.query = None  # of the last step, where a memory is looked at
 
     def append(self, keys_and_values, lengths=None):
         """Add the keys and values (rows, new, 2 · d_model) of the next positions, which end at `lengths` (rows,), or behind the longest row."""

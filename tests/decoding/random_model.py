@@ -14,7 +14,7 @@ class RandomModel:
         self.rows_seen = []
 
     def start(self, source, lengths, capacity):
-        return RandomCache([tuple(row[:n].tolist()) for row, n in zip(source, lengths)], capacity)
+        return RandomCache([tuple(row[:n].tolist()) for row, n in zip(source, lengths)], capacity, source.shape[1])
 
     def step(self, ids, cache):
         assert len(ids) == len(cache.said) and ids.dtype == np.int32
@@ -31,6 +31,17 @@ class RandomModel:
         logits[EOS] += self.end * (len(said) - 1)
         return (np.round(logits * self.levels) / self.levels if self.levels else logits).astype(np.float32)
 
+    def attention(self, cache):
+        """(rows, source time): rows of random weights that sum to 1 over what is real."""
+        weights = np.zeros((len(cache.said), cache.time))
+        for row, source, said in zip(weights, cache.sources, cache.said):
+            row[:len(source)] = self.weights(source, said)
+        return weights
+
+    def weights(self, source, said):
+        """(source time,): where the model looks when the word after `said` is due."""
+        return np.random.default_rng([self.seed + 1, len(source), *source, *said]).dirichlet(np.full(len(source), 0.3))
+
     def log_probabilities(self, source, said):
         """(vocabulary,) float64."""
         logits = self.logits(source, said).astype(np.float64)
@@ -38,10 +49,12 @@ class RandomModel:
 
 
 class RandomCache:
-    def __init__(self, sources, capacity):
-        self.sources, self.said, self.capacity = sources, [()] * len(sources), capacity
+    def __init__(self, sources, capacity, time):
+        self.sources, self.said, self.capacity, self.time = sources, [()] * len(sources), capacity, time
 
-    def select(self, rows):
+    def select(self, rows, hypotheses=1):
+        groups = [{self.sources[row] for row in rows[start:start + hypotheses]} for start in range(0, len(rows), hypotheses)]
+        assert len(rows) % hypotheses == 0 and all(len(group) == 1 for group in groups), "hypotheses about one sentence stand together"
         self.sources, self.said = [self.sources[row] for row in rows], [self.said[row] for row in rows]
 
 

@@ -13,18 +13,25 @@ from minitx.errors import UserError
 from .random_model import RandomModel, padded, sentences
 
 
-def all_translations(model, source, alpha, longest):
-    """(score, ids) of every sentence of at most `longest` words, the best first."""
+def all_translations(model, source, alpha, longest, beta=0.0, prefix=()):
+    """(score, ids) of every sentence of at most `longest` words that begins with the prefix, the best first."""
     found, words = [], range(EOS + 1, model.vocabulary)
-    for length in range(longest + 1):
-        for ids in itertools.product(words, repeat=length):
+    for length in range(len(prefix), longest + 1):
+        for rest in itertools.product(words, repeat=length - len(prefix)):
+            ids = (*prefix, *rest)
             said = (BOS, *ids)
             log_p = sum(model.log_probabilities(source, said[:i])[word] for i, word in enumerate((*ids, EOS), 1))
-            found.append((log_p / (length + 1) ** alpha, list(ids)))
+            found.append((log_p / (length + 1) ** alpha + beta * uncovered(model, source, said), list(ids)))
     return sorted(found, key=lambda one: -one[0])
 
 
-def by_definition(model, source, beam, n_best, alpha, longest):
+def uncovered(model, source, said):
+    """Equation 14 of Wu et al. 2016, without its beta."""
+    coverage = sum(model.weights(source, said[:i]) for i in range(1, len(said) + 1))
+    return sum(np.log(min(one, 1.0)) for one in coverage)
+
+
+def by_definition(model, source, beam, n_best, alpha, longest, beta=0.0, prefix=()):
     """The search as its docstring defines it, one hypothesis at a time and without stopping early."""
     live, finished = [(0.0, (BOS,))], []
     for length in range(longest + 1):
@@ -32,10 +39,11 @@ def by_definition(model, source, beam, n_best, alpha, longest):
         for score, said in live:
             log_p = model.log_probabilities(source, said)
             allowed = range(EOS, model.vocabulary) if length < longest else [EOS]
+            allowed = [prefix[length]] if length < len(prefix) else allowed
             ranked += [(score + log_p[word], (*said, word)) for word in allowed]
         ranked.sort(key=lambda one: -one[0])
         ended = [one for one in ranked[:beam] if one[1][-1] == EOS]
-        finished += [(score / (length + 1) ** alpha, list(said[1:-1])) for score, said in ended]
+        finished += [(score / (length + 1) ** alpha + beta * uncovered(model, source, said[:-1]), list(said[1:-1])) for score, said in ended]
         live = [one for one in ranked if one[1][-1] != EOS][:beam]
         if len(finished) >= beam:
             break
@@ -56,7 +64,7 @@ def test_a_wide_beam_is_exhaustive_search(alpha):
     for one, expected in zip(found, everything):
         assert_same(one, expected)
     for few in (1, 3):  # now it may stop early, and must not be wrong for it
-        for one, expected in zip(beam_search(model, *padded(texts), width, few, alpha, longest), everything):
+        for one, expected in zip(beam_search(model, *padded(texts), width, few, alpha, max_length=longest), everything):
             assert_same(one, expected[:few])
 
 
@@ -68,6 +76,51 @@ def test_every_width_gives_what_the_definition_gives(beam, n_best, alpha, vocabu
     found = beam_search(model, *padded(texts), beam, n_best, alpha)
     for one, text, limit in zip(found, texts, length_limits(model, [len(text) for text in texts])):
         assert_same(one, by_definition(model, tuple(text), beam, n_best, alpha, int(limit)))
+
+
+PREFIXES = [[5], [3, 4, 3], [], [4, 4], [11], [3] * 6]
+
+
+@pytest.mark.parametrize("beam, n_best", [(1, 1), (3, 3), (8, 2)])
+@pytest.mark.parametrize("beta, prefixes", [(0.3, None), (0.0, PREFIXES), (0.1, PREFIXES)])
+def test_coverage_and_prefixes_are_as_defined(beam, n_best, beta, prefixes):
+    model, texts = RandomModel(12, seed=beam, end=0.3, max_length=14), sentences(6)
+    limits = length_limits(model, [len(text) for text in texts])
+    found = beam_search(model, *padded(texts), beam, n_best, beta=beta, prefixes=prefixes)
+    for one, text, limit, prefix in zip(found, texts, limits, prefixes or [[]] * 6):
+        assert_same(one, by_definition(model, tuple(text), beam, n_best, 1.0, int(limit), beta, prefix))
+
+
+def test_a_wide_beam_is_exhaustive_search_with_coverage_and_a_prefix_too():
+    model, texts, prefixes = RandomModel(6, seed=1), sentences(4), [[4], [], [3, 5], [5, 5, 5, 5]]
+    everything = [all_translations(model, tuple(text), 0.6, 4, 0.5, tuple(prefix)) for text, prefix in zip(texts, prefixes)]
+    found = beam_search(model, *padded(texts), 364, 3, 0.6, 0.5, max_length=4, prefixes=prefixes)  # all of them, or those that there are
+    for one, expected in zip(found, everything):
+        assert_same(one, expected[:3])
+    assert [one.ids for one in found[3]] == [[5, 5, 5, 5]]
+
+
+def test_a_prefix_has_room_of_its_own_but_no_more_than_the_model():
+    model, texts = RandomModel(8, max_length=9), sentences(1)
+    [[best]] = beam_search(model, *padded(texts), max_length=2, prefixes=[[7, 6, 5]])
+    assert best.ids == [7, 6, 5]
+    with pytest.raises(UserError, match="a prefix has 9 tokens, but the model takes 8"):
+        beam_search(model, *padded(texts), prefixes=[[3] * 9])
+
+
+def test_greedy_goes_on_from_a_prefix_like_a_beam_of_one():
+    model, texts = RandomModel(12, seed=4, end=0.3), sentences(6)
+    found = greedy(model, *padded(texts), prefixes=PREFIXES)
+    assert found == [best.ids for [best] in beam_search(model, *padded(texts), beam=1, prefixes=PREFIXES)]
+    assert all(ids[:len(prefix)] == prefix for ids, prefix in zip(found, PREFIXES)) and found != greedy(model, *padded(texts))
+
+
+def test_a_word_that_nothing_looked_at_costs_much_but_not_everything():
+    model = RandomModel(6, seed=1)
+    model.weights = lambda source, said: np.eye(len(source))[0]
+    [found] = beam_search(model, *padded([[4, 5, 2]]), beam=3, n_best=3, beta=1.0, max_length=3)
+    assert [one.ids for one in found] == [one.ids for one in beam_search(model, *padded([[4, 5, 2]]), beam=3, n_best=3, max_length=3)[0]]
+    assert all(-200 < one.score < -170 for one in found)
 
 
 @pytest.mark.parametrize("levels", [None, 1])
@@ -120,7 +173,7 @@ def test_words_without_a_probability_are_never_said():
 @pytest.mark.parametrize("k", [1, 5, 17, 40])
 def test_the_largest_come_in_order_and_the_first_of_equals_first(k):
     x = np.random.default_rng(0).integers(0, 6, (8, 40)).astype(np.float32)
-    columns, values = _largest(x, k)
+    columns, values = _largest(x.copy(), k)
     np.testing.assert_array_equal(columns, np.argsort(-x, axis=1, kind="stable")[:, :k])
     np.testing.assert_array_equal(values, np.take_along_axis(x, columns, axis=1))
 
@@ -133,6 +186,7 @@ def test_the_largest_come_in_order_and_the_first_of_equals_first(k):
         ({"n_best": 0}, "n_best is 0"),
         ({"alpha": -1}, "alpha is -1"),
         ({"alpha": np.nan}, "alpha is nan"),
+        ({"beta": -0.1}, "beta is -0.1"),
     ],
 )
 def test_impossible_searches_are_refused(wrong, said):

@@ -49,6 +49,36 @@ def test_selected_rows_go_on_with_their_own_past(target):
         rows = rows[chosen]
 
 
+def test_hypotheses_about_a_sentence_share_its_memory_and_keep_their_own_past(target):
+    model, (source, lengths) = small_model(), padded(TEXTS)
+    with no_grad():
+        full = np.asarray(model(source, lengths, target))
+    cache = model.start(source, lengths, target.shape[1])
+    rows = np.arange(len(TEXTS))
+    model.step(target[:, 0], cache)
+    for position, (chosen, hypotheses) in enumerate([([0, 0, 1, 1, 2, 2, 3, 3, 4, 4], 2), ([3, 2, 2, 8, 9, 8], 3), ([5, 0], 1), ([1, 0, 0, 0], 1)], 1):
+        shared = cache.layers[0][1].keys_and_values()[0]
+        cache.select(np.array(chosen), hypotheses)
+        rows = rows[chosen]
+        assert len(cache.memory_lengths) == len(chosen) // hypotheses
+        np.testing.assert_allclose(model.step(target[rows, position], cache), full[rows, position], rtol=0, atol=1e-12)
+        copied = cache.layers[0][1].keys_and_values()[0]
+        assert np.shares_memory(shared, copied) == (position == 1), "nothing is copied while no sentence leaves"
+    assert rows.tolist() == [1, 4, 4, 4]
+
+
+def test_the_attention_of_a_step_is_that_of_the_full_forward(target):
+    model, (source, lengths) = small_model(), padded(TEXTS)
+    maps = model.attention_maps(source, lengths, target)[-1].mean(axis=1)  # (batch, target time, source time)
+    cache, rows = model.start(source, lengths, target.shape[1]), np.arange(len(TEXTS))
+    for position in range(3):
+        model.step(target[rows, position], cache)
+        np.testing.assert_allclose(model.attention(cache), maps[rows, position], rtol=0, atol=1e-12)
+        chosen = np.repeat(np.arange(len(rows)), 2) if position == 0 else np.arange(len(rows))[::-1]
+        cache.select(chosen, 2)
+        rows = rows[chosen]
+
+
 @pytest.mark.parametrize("norm", ["pre", "post"])
 def test_a_sentence_alone_is_translated_as_in_a_batch(norm):
     model, batch = small_model(norm), padded(TEXTS)
