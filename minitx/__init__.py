@@ -20,8 +20,8 @@ from .bench.profile import profile  # noqa: F401
 __version__ = "0.1.0"
 
 
-def load(run, device="cpu"):
-    """The translator in the folder of a run; see `minitx.decoding.translator.Translator`."""
+def load(run, device="cpu", ensemble=()):
+    """The translator in the folder of a run, together with those of an ensemble; see `minitx.decoding.translator.Translator`."""
     from .decoding.translator import load
 
-    return load(run, device=device)
+    return load(run, device=device, ensemble=ensemble)

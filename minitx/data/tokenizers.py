@@ -5,6 +5,7 @@ The `tokenizers` library does the work; this file makes its three kinds alike, e
 
 import json
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,13 +100,24 @@ class Tokenizer:
         """The tokens as people read them, special ones included; a space is shown as "▁"."""
         return [self._pieces[i].replace(" ", "▁") for i in ids]
 
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids; <pad>, <bos> and <eos> are dropped wherever they stand, <unk> stays visible.
+    def words(self, text: str) -> list[str]:
+        """For each token that `encode` gives, the word of the text (in form NFC) that it is, or is a piece of."""
+        text = unicodedata.normalize("NFC", _encodable(text))  # the library's offsets lose what a form joins
+        encoding = self._library.encode(text, add_special_tokens=False)
+        starts, ends = {}, {}
+        for word, (start, end) in zip(encoding.word_ids, encoding.offsets):
+            starts[word], ends[word] = min(start, starts.get(word, start)), max(end, ends.get(word, end))
+        return [text[starts[word] : ends[word]] for word in encoding.word_ids]
+
+    def decode(self, ids: Iterable[int], unknown: Iterable[str] = ()) -> str:
+        """The text of the ids; <pad>, <bos> and <eos> are dropped wherever they stand, <unk> stays visible or becomes,
+        one after the other, what `unknown` holds.
 
         `decode(encode(text))` is the text in form NFC when no token is unknown; words and bpe leave one space where
         there was any white space, and none at the ends.
         """
-        pieces = [self._pieces[i] for i in ids if i not in (PAD, BOS, EOS)]
+        unknown = iter(unknown)
+        pieces = [next(unknown, self._pieces[UNK]) if i == UNK else self._pieces[i] for i in ids if i not in (PAD, BOS, EOS)]
         if self.kind == "words":
             return " ".join(pieces)
         text = "".join(pieces)
@@ -118,6 +130,10 @@ class Tokenizer:
         if self.kind == "bpe":  # a piece is built up from its characters, so only these can be unknown
             pieces = "".join(pieces)
         return [piece for piece in dict.fromkeys(pieces) if self._library.token_to_id(piece) is None]
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the other has the same vocabulary, and cuts text in the same way."""
+        return isinstance(other, Tokenizer) and self._description() == other._description()
 
     def to_json(self) -> str:
         """All there is to the tokenizer: its kind, and the description that the library writes."""

@@ -9,56 +9,77 @@ from typing import NamedTuple
 import numpy as np
 
 from ..autograd import no_grad
-from ..data.batches import BOS, EOS, length_batches
+from ..data.batches import BOS, EOS, UNK, length_batches
 from ..errors import UserError
 from .beam import Hypothesis, beam_search
+from .ensemble import Ensemble
 from .greedy import greedy
 
 BATCH_TOKENS = 4096  # of source times hypotheses that are decoded together: enough to keep the kernels busy
 
 
-def load(path, device="cpu"):
-    """The translator in the folder of a run; a UserError says what is missing or broken."""
+def load(path, device="cpu", ensemble=()):
+    """The translator in the folder of a run; a UserError says what is missing or broken.
+
+    `ensemble`: folders of more runs with the same vocabularies, whose models translate together with it.
+    """
     from ..run_folder import RunFolder
 
-    folder = RunFolder(path)
-    model, tokenizers, settings = folder.load_model(), folder.tokenizers(), folder.settings()
-    return Translator(model if device == "cpu" else model.to(device), tokenizers, settings)
+    folder, others = RunFolder(path), [RunFolder(other) for other in ensemble]
+    tokenizers = folder.tokenizers()
+    for other in others:
+        if other.tokenizers() != tokenizers:
+            raise UserError(f"ensemble: {other.path} has other vocabularies than {path}; runs that translate together are trained on the same pairs, "
+                            f"with the same settings of the text")
+    models = [one.load_model() if device == "cpu" else one.load_model().to(device) for one in (folder, *others)]
+    return Translator(models[0], tokenizers, folder.settings(), ensemble=models[1:])
 
 
 class Translation(NamedTuple):
     """One of the n best."""
 
     text: str
-    score: float  # log P / length, see `beam_search`; better is nearer 0
+    score: float  # see `beam_search`; better is nearer 0
 
 
 class Translator:
-    """A model with its tokenizers (a `TokenizerPair`) and, for those who ask, the settings it was trained with."""
+    """A model with its tokenizers (a `TokenizerPair`) and, for those who ask, the settings it was trained with.
 
-    def __init__(self, model, tokenizers, settings=None):
+    `ensemble`: more models with the same vocabularies. They translate together; pictures and embeddings are those of `model` alone.
+    """
+
+    def __init__(self, model, tokenizers, settings=None, ensemble=()):
         self.model, self.tokenizers, self.settings = model.eval(), tokenizers, settings
+        self._speaker = Ensemble([self.model, *(other.eval() for other in ensemble)]) if ensemble else self.model
 
-    def translate(self, texts, beam=1, n_best=1, max_length=None):
+    def translate(self, texts, beam=1, n_best=1, max_length=None, *, alpha=1.0, beta=0.0, prefix="", copy_unknown=False):
         """Translate texts, of any number and length, in batches; a single string gives a single result.
 
         Args:
             beam: hypotheses kept by the search; 1 is greedy decoding.
             n_best: more than 1 gives a list of so many `Translation`s for each text, the best first; at most `beam`.
             max_length: the most tokens of a translation; by default it follows from the length of the text.
+            alpha, beta: of the scores by which a beam ranks translations, see `beam_search`.
+            prefix: words that every translation begins with, or a list with those of each text.
+            copy_unknown: put in the place of each <unk> the word of the text that the decoder looked at most.
 
         Returns a list with a string for each text, in their order. An empty text gives an empty string. A text longer
         than the model takes is cut, with a warning.
         """
+        options = {"max_length": max_length, "alpha": alpha, "beta": beta, "copy_unknown": copy_unknown}
         if isinstance(texts, str):
-            return self.translate([texts], beam, n_best, max_length)[0]
+            return self.translate([texts], beam, n_best, prefix=prefix, **options)[0]
         texts = list(texts)
         found = [[Translation("", 0.0)] for _ in texts]
         real = [row for row, text in enumerate(texts) if text.strip()]
         sentences = self._source_ids([texts[row] for row in real])
+        prefixes = self._prefixes(prefix, texts)
         for batch in length_batches(sentences, max(1, BATCH_TOKENS // max(1, beam))):
-            for row, best in zip(batch.rows, self._search(batch, beam, n_best, max_length)):
-                found[real[row]] = [Translation(self.tokenizers.target.decode(ids), score) for ids, score in best]
+            rows = [real[row] for row in batch.rows]
+            begun = prefixes and [prefixes[row] for row in rows]
+            for i, best in enumerate(self._search(batch, beam, n_best, max_length=max_length, alpha=alpha, beta=beta, prefixes=begun)):
+                copies = [self._copies(texts[rows[i]], batch, i, one.ids) if copy_unknown else () for one in best]
+                found[rows[i]] = [Translation(self.tokenizers.target.decode(one.ids, copied), one.score) for one, copied in zip(best, copies)]
         return found if n_best > 1 else [best[0].text if best else "" for best in found]
 
     def unknown(self, text):
@@ -76,7 +97,7 @@ class Translator:
         rows sum to 1: row i is for target token i, at the position that predicts it.
         """
         [batch] = length_batches(self._source_ids([text]), BATCH_TOKENS)
-        best = self._search(batch, beam, 1, None)[0] if text.strip() else []
+        best = self._search(batch, beam)[0] if text.strip() else []
         ids = best[0].ids if best else []
         maps = self.model.attention_maps(batch.source, batch.source_lengths, np.array([[BOS, *ids]], np.int32))[:, 0]
         _check_index("layer", layer, maps.shape[0])
@@ -111,12 +132,30 @@ class Translator:
                               f" {text.strip()[:30]}…", stacklevel=3)
         return [ids[:room] for ids in sentences]
 
-    def _search(self, batch, beam, n_best, max_length):
+    def _prefixes(self, prefix, texts):
+        """Ids that the translation of each text begins with, or None where none is wanted."""
+        wanted = [prefix] * len(texts) if isinstance(prefix, str) else list(prefix)
+        if len(wanted) != len(texts):
+            raise UserError(f"prefix: there are {len(wanted)} for {len(texts)} texts; give one for each, or one string for all")
+        return self.tokenizers.target.encode_batch(wanted) if any(wanted) else None
+
+    def _search(self, batch, beam, n_best=1, **options):
         """Lists of hypotheses, the best first, for each row of a `SourceBatch`."""
         if beam == n_best == 1:
-            found = greedy(self.model, batch.source, batch.source_lengths, max_length)
+            found = greedy(self._speaker, batch.source, batch.source_lengths, options.get("max_length"), options.get("prefixes"))
             return [[Hypothesis(ids, np.nan)] for ids in found]  # with n_best = 1 nobody sees the score
-        return beam_search(self.model, batch.source, batch.source_lengths, beam, n_best, max_length=max_length)
+        return beam_search(self._speaker, batch.source, batch.source_lengths, beam, n_best, **options)
+
+    def _copies(self, text, batch, row, ids):
+        """For each <unk> among the ids, the word of the text that was looked at most when it was said: the mean over all layers and heads."""
+        places = [place for place, word in enumerate(ids) if word == UNK]
+        words = self.tokenizers.source.words(text)[:batch.source_lengths[row] - 1]
+        if not places or not words:
+            return ()
+        one = slice(row, row + 1)
+        maps = self.model.attention_maps(batch.source[one], batch.source_lengths[one], np.array([[BOS, *ids]], np.int32))
+        looked = maps.mean(axis=(0, 1, 2))[places, :len(words)]  # (unknown words, source words)
+        return [words[source] for source in looked.argmax(axis=1)]
 
 
 def _check_index(name, index, count):

@@ -43,6 +43,25 @@ def test_a_batch_is_encoded_as_its_texts_are(tokenizer):
     assert tokenizer.encode_batch(texts) == [tokenizer.encode(text) for text in texts]
 
 
+def test_every_token_knows_the_word_it_is_of(tokenizer):
+    text = "  the dags Zoe\u0308 Ægir's 猫 ."  # an e and two dots, which NFC makes one character
+    words = tokenizer.words(text)
+    assert len(words) == len(tokenizer.encode(text))
+    if tokenizer.kind == "characters":
+        assert "".join(words) == "  the dags Zo\u00eb Ægir's 猫 ."
+    else:
+        assert list(dict.fromkeys(words)) == ["the", "dags", "Zo\u00eb", "Ægir's", "猫", "."]
+
+
+def test_unknown_tokens_are_replaced_in_their_order(tokenizer):
+    assert tokenizer.decode([3, 2, 3, 3], ["a", "b"]).replace(" ", "") == "ab<unk>"
+
+
+def test_tokenizers_are_equal_when_they_cut_alike(tokenizer):
+    assert tokenizer == Tokenizer.from_json(tokenizer.to_json())
+    assert tokenizer != Tokenizer.train(tokenizer.kind, LINES, vocab_size=len(tokenizer), lowercase=True)
+
+
 def test_length_counts_the_special_tokens():
     tokenizer = Tokenizer.train("words", ["b a b"])
     assert len(tokenizer) == 6

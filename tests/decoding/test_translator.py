@@ -1,15 +1,20 @@
 """The translator as people use it: texts in, one text out for each, whatever they are."""
+import types
 import warnings
 
 import numpy as np
 import pytest
 
 from minitx.data.tokenizers import TokenizerPair
+from minitx.decoding.beam import Hypothesis, beam_search
+from minitx.decoding.ensemble import Ensemble
 from minitx.decoding.translator import Translator, load
 from minitx.errors import UserError
 from minitx.models import EncoderDecoder
 from minitx.run_folder import RunFolder, save_safetensors
 from minitx.settings import Settings
+
+from .random_model import padded
 
 PAIRS = [("the red cat sees a dog", "el gato rojo ve un perro"), ("two dogs", "dos perros"), ("a cat", "un gato")]
 TEXTS = ["the cat", "", "two red dogs", "a", "   ", "the dog sees a cat", "a", "the cat sees"]
@@ -78,6 +83,94 @@ def test_a_text_too_long_is_cut_with_a_warning(translator):
     assert len(caught) == 1 and "\n" not in str(caught[0].message)
     with warnings.catch_warnings(action="error"):
         assert found == translator.translate(["a", cut])
+
+
+def test_a_prefix_begins_every_translation(translator):
+    found = translator.translate(TEXTS, prefix="un perro")
+    assert all(text.startswith("un perro") for text in found if text) and found != translator.translate(TEXTS)
+    assert [text == "" for text in found] == [not text.strip() for text in TEXTS]
+    each = ["dos", "un", "", "el gato", "x", "", "perro", ""]
+    begun = translator.translate(TEXTS, beam=3, prefix=each)
+    for text, wanted, plain in zip(begun, each, translator.translate(TEXTS, beam=3)):
+        assert text.split()[:len(wanted.split())] == ["<unk>" if word == "x" else word for word in wanted.split()] if text else not plain
+        assert wanted or text == plain
+    assert translator.translate("the cat", beam=2, prefix="dos") == translator.translate(["the cat"], beam=2, prefix=["dos"])[0]
+    with pytest.raises(UserError, match="there are 2 for 1 texts"):
+        translator.translate(["the cat"], prefix=["un", "dos"])
+
+
+def test_alpha_and_beta_reach_the_search(translator):
+    ids = translator.tokenizers.source.encode("the dog sees a cat") + [2]
+    batch = np.array([ids], np.int32), np.array([len(ids)], np.int32)
+    for options in ({"alpha": 0.0}, {"alpha": 2.0}, {"beta": 3.0}):
+        [found] = beam_search(translator.model, *batch, beam=4, n_best=4, **options)
+        expected = [(translator.tokenizers.target.decode(one.ids), one.score) for one in found]
+        assert translator.translate("the dog sees a cat", beam=4, n_best=4, **options) == expected
+        assert expected != translator.translate("the dog sees a cat", beam=4, n_best=4)
+
+
+def test_unknown_words_are_copied_from_where_the_decoder_looked(translator):
+    """What was said is set, and so is where each position looks: the <unk>s look at the third and the first word."""
+    text, said = "Zoë saw Ægir's cat", [3, 5, 3]
+    maps = np.zeros((2, 1, 2, 4, 5))  # (layers, batch, heads, target time, source time)
+    maps[:, :, :, [0, 1, 2, 3], [2, 1, 0, 4]] = 1
+    model = types.SimpleNamespace(eval=lambda: model, attention_maps=lambda source, lengths, target: maps)
+    stand_in = Translator(model, translator.tokenizers)
+    stand_in._source_ids = translator._source_ids
+    model.max_length, stand_in._search = 12, lambda batch, beam, n_best, **options: [[Hypothesis(said, -1.0)]] * len(batch.rows)
+    word = translator.tokenizers.target.tokens([5])[0]
+    assert stand_in.translate(text) == f"<unk> {word} <unk>"
+    assert stand_in.translate(text, copy_unknown=True) == f"Ægir's {word} Zoë"
+    maps[:, :, 1, 0, [2, 4]] = 0, 5  # <eos> is never copied, however much one looks at it
+    assert stand_in.translate([text, ""], copy_unknown=True) == [f"Ægir's {word} Zoë", ""]
+
+
+def test_copying_changes_nothing_but_unknown_words(translator):
+    copied = translator.translate(TEXTS, beam=3, copy_unknown=True)
+    changed = 0
+    for text, with_copies, plain in zip(TEXTS, copied, translator.translate(TEXTS, beam=3)):
+        for one, other in zip(with_copies.split(), plain.split(), strict=True):
+            assert one == other or (other == "<unk>" and one in text.split())
+            changed += one != other
+    assert changed
+
+
+def test_an_ensemble_of_twins_translates_as_each_of_them(translator):
+    twins = Translator(translator.model, translator.tokenizers, ensemble=[translator.model])
+    assert twins.translate(TEXTS) == translator.translate(TEXTS)
+    for one, other in zip(twins.translate(TEXTS, 3, 2, beta=0.3), translator.translate(TEXTS, 3, 2, beta=0.3)):
+        assert [text for text, _ in one] == [text for text, _ in other]
+        np.testing.assert_allclose([score for _, score in one], [score for _, score in other], rtol=1e-6)
+
+
+def test_an_ensemble_says_the_words_of_the_highest_mean_probability(translator):
+    models = [small_model(translator.tokenizers, seed=seed, n_layers=layers).eval() for seed, layers in ((1, 2), (5, 1), (7, 2))]
+    both, (source, lengths) = Ensemble(models), padded([[5, 6, 2], [4, 2]])
+    caches, alone = both.start(source, lengths, 9), [model.start(source, lengths, 9) for model in models]
+    for ids in ([1, 1], [5, 7], [4, 4]):  # at the end the rows pass for one sentence's
+        ids = np.array(ids, np.int32)
+        each = [np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)) for logits in (m.step(ids, c) for m, c in zip(models, alone))]
+        np.testing.assert_allclose(np.exp(both.step(ids, caches)), np.mean(each, axis=0), rtol=1e-9)
+        np.testing.assert_allclose(both.attention(caches), np.mean([m.attention(c) for m, c in zip(models, alone)], axis=0), rtol=1e-9)
+        for cache in (caches, *alone):
+            cache.select(np.array([1, 0]), 2 if ids[1] == 4 else 1)
+    assert [len(cache.memory_lengths) for cache in caches.caches] == [1, 1, 1], "the members know which rows share a sentence"
+    assert both.max_length == 12 and Ensemble([*models, small_model(translator.tokenizers, max_length=7)]).max_length == 7
+
+
+def test_runs_of_the_same_vocabularies_are_loaded_as_an_ensemble(tmp_path, translator):
+    for name, seed, pairs in (("one", 1, PAIRS), ("two", 5, PAIRS), ("other", 1, PAIRS[1:])):
+        tokenizers = TokenizerPair.train("words", pairs)
+        folder = RunFolder(tmp_path / name)
+        folder.create(Settings(d_model=16, n_heads=2, n_layers=2, d_ff=32, max_length=12))
+        tokenizers.save(folder.tokenizer)
+        save_safetensors(folder.model, {name: 3 * array for name, array in small_model(tokenizers, seed=seed).to("float32").state_dict().items()})
+    loaded = load(tmp_path / "one", ensemble=[tmp_path / "two"])
+    models = [load(tmp_path / name).model for name in ("one", "two")]
+    assert loaded.translate(TEXTS, beam=2) == Translator(models[0], translator.tokenizers, ensemble=models[1:]).translate(TEXTS, beam=2)
+    assert loaded.translate(TEXTS, beam=2) != load(tmp_path / "one").translate(TEXTS, beam=2)
+    with pytest.raises(UserError, match="other has other vocabularies than .*one"):
+        load(tmp_path / "one", ensemble=[tmp_path / "two", tmp_path / "other"])
 
 
 def test_unknown_words_are_named_and_still_translated(translator):
