@@ -229,6 +229,64 @@ def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch
 
 
 @app.command(sort_key=4)
+def bench(
+    what: Literal["kernels", "training", "scaling"] = "kernels",
+    /,
+    *,
+    only: str | None = None,
+    against: str | None = None,
+    seconds: float | None = None,
+    losses: Whole = 0,
+    src: Path | None = None,
+    tgt: Path | None = None,
+    threads: Whole = 0,
+    quick: Switch = False,
+    json: Switch = False,
+    out: Path | None = None,
+):
+    """Measure kernels, training steps, or how their cost grows.
+
+    Alternatives take turns, each in a process of its own, and in the same run their results are compared with NumPy's.
+
+    Parameters
+    ----------
+    what
+        every kernel over its sizes; whole steps of four workloads, W1 to W4; or steps that grow in batch, length, width and layers
+    only
+        some of them, with commas between: softmax,linear or W1,W3 or length,width
+    against
+        torch: PyTorch takes turns, too; torch-kept: with an allocator that keeps its memory; torch,torch-kept: both
+    seconds
+        for which each alternative of a row is measured [default: 0.5 for kernels and scaling, 5 for training]
+    losses
+        compare so many first losses of training, dropout off, with PyTorch's
+    src
+        text for the batches of W3 and W4, with --tgt; without, sentences are drawn with the lengths of Multi30k
+    tgt
+        its translation, line by line
+    threads
+        threads of the CPU kernels; 0: all
+    quick
+        tiny sizes, to see that everything works
+    json
+        print one JSON object and nothing else
+    out
+        folder for pictures
+    """
+    from .bench import command
+
+    result, pictures = command.run(
+        what, only=_listed(only), against=_listed(against), seconds=seconds, losses=losses, src=src, tgt=tgt, threads=threads, quick=quick, out=out)
+    if json:
+        _print_json(result)
+        return
+    from .bench import report
+
+    report.show(result)
+    print(*pictures, sep="\n")
+
+
+@app.command(sort_key=5)
 def info(*, json: Switch = False):
     """Show what minitx runs on, and CUDA or why not.
 
@@ -248,6 +306,11 @@ def info(*, json: Switch = False):
 def _check_beam(beam):
     if not 1 <= beam <= 1000:
         raise UserError(f"beam is {beam} but must be a whole number from 1 to 1,000; 4 is usual")
+
+
+def _listed(names):
+    """Names between commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip()) if names else ()
 
 
 def _rules_table(rules):

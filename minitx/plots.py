@@ -31,7 +31,7 @@ def loss_curve(metrics, path):
     validation = [(row["step"], row["valid_loss"]) for row in metrics if _is_number(row.get("valid_loss"))]
     exact = [(row["step"], 100 * row["exact_match"]) for row in metrics if _is_number(row.get("exact_match"))]
 
-    figure = _figure(7, 5.4 if exact else 3.8)
+    figure = figure_of(7, 5.4 if exact else 3.8)
     panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1]) if exact else [figure.subplots()]
     _curve(panels[0], training, GREY, "training", linewidth=1, alpha=0.45 if len(training) > 100 else 1)
     if len(training) > 100:
@@ -59,7 +59,7 @@ def loss_curve(metrics, path):
         panel.grid(True, color="#e5e7eb", linewidth=0.8)
         panel.set_axisbelow(True)
         panel.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def attention_map(source_tokens, target_tokens, matrix, path):
@@ -69,7 +69,7 @@ def attention_map(source_tokens, target_tokens, matrix, path):
     """
     families, missing = _fonts([*source_tokens, *target_tokens])
     columns, rows = len(source_tokens), len(target_tokens)
-    figure = _figure(2.2 + 0.42 * columns, 1.8 + 0.36 * rows)
+    figure = figure_of(2.2 + 0.42 * columns, 1.8 + 0.36 * rows)
     axes = figure.subplots()
     image = _draw_map(axes, source_tokens, target_tokens, matrix, families, column=0.42)
     axes.set_xlabel("source: what the decoder looked at")
@@ -78,7 +78,7 @@ def attention_map(source_tokens, target_tokens, matrix, path):
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.03)
     bar.outline.set_visible(False)
     bar.set_label("attention")
-    _save(figure, path)
+    save(figure, path)
     return missing
 
 
@@ -90,7 +90,7 @@ def attention_sheet(source_tokens, target_tokens, maps, path):
     families, missing = _fonts([*source_tokens, *target_tokens])
     layers, heads = len(maps), len(maps[0])
     width, height = 0.9 + 0.2 * len(source_tokens), 0.8 + 0.2 * len(target_tokens)
-    figure = _figure(1 + heads * max(width, 1.6), 1 + layers * max(height, 1.6))
+    figure = figure_of(1 + heads * max(width, 1.6), 1 + layers * max(height, 1.6))
     figure.get_layout_engine().set(h_pad=0.1)
     panels = figure.subplots(layers, heads, squeeze=False)
     for layer, row in enumerate(maps):
@@ -99,7 +99,7 @@ def attention_sheet(source_tokens, target_tokens, maps, path):
             _draw_map(axes, source_tokens, target_tokens, matrix, families, column=0.2, size=7, most=1)
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=_SIZE)
             axes.tick_params(labeltop=layer == 0, labelleft=head == 0)
-    _save(figure, path)
+    save(figure, path)
     return missing
 
 
@@ -156,7 +156,8 @@ def _scripts(text):
     return [script for script, (start, _) in _SCRIPTS.items() if any(name.startswith(start) for name in names)]
 
 
-def _figure(width, height):
+def figure_of(width, height):
+    """An empty figure, so many inches large."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -165,7 +166,8 @@ def _figure(width, height):
     return figure
 
 
-def _save(figure, path):
+def save(figure, path):
+    """Write a figure as PNG."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150, facecolor="white")
     write_atomically(path, picture.getvalue())

@@ -229,7 +229,7 @@ def test_grammar_prints_sentences_or_rules(rules, capfd):
     assert len(capfd.readouterr().out.splitlines()) >= 3
 
 
-@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "grammar", "info"])
+@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "grammar", "info", "bench"])
 def test_every_flag_has_help(command, capfd):
     assert cli.main([command, "--help"]) == 0
     text = capfd.readouterr().out

@@ -104,16 +104,16 @@ def _as_they_are(value):
 
 OPERATIONS = {
     "softmax": (_as_they_are, lambda x: F.softmax(x, -1), _as_they_are),
-    "layer norm": (_as_they_are, lambda x, weight, bias: F.layer_norm(x, x.shape[-1:], weight, bias), _as_they_are),
-    "add + layer norm": (_as_they_are, lambda x, residual, weight, bias: F.layer_norm(residual + x, x.shape[-1:], weight, bias), _as_they_are),
+    "layer-norm": (_as_they_are, lambda x, weight, bias: F.layer_norm(x, x.shape[-1:], weight, bias), _as_they_are),
+    "add-layer-norm": (_as_they_are, lambda x, residual, weight, bias: F.layer_norm(residual + x, x.shape[-1:], weight, bias), _as_they_are),
     "cross-entropy": (_with_long("targets"), lambda logits, targets: F.cross_entropy(logits, targets), _as_they_are),
-    "linear + cross-entropy": (_with_long("targets"), lambda x, weight, targets: F.cross_entropy(F.linear(x, weight), targets), _as_they_are),
+    "linear-cross-entropy": (_with_long("targets"), lambda x, weight, targets: F.cross_entropy(F.linear(x, weight), targets), _as_they_are),
     "linear": (_as_they_are, lambda x, weight, bias: F.linear(x, weight, bias), _as_they_are),
-    "linear + GELU": (_as_they_are, lambda x, weight, bias: F.gelu(F.linear(x, weight, bias)), _as_they_are),
-    "GELU": (_as_they_are, lambda x: F.gelu(x), _as_they_are),
+    "linear-gelu": (_as_they_are, lambda x, weight, bias: F.gelu(F.linear(x, weight, bias)), _as_they_are),
+    "gelu": (_as_they_are, lambda x: F.gelu(x), _as_they_are),
     "dropout": (_as_they_are, lambda x: F.dropout(x, 0.1), _as_they_are),
-    "causal attention": (_split_self, lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), _merged),
-    "cross attention, keys padded": (_split_cross, lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, attn_mask=mask), _merged),
+    "causal-attention": (_split_self, lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), _merged),
+    "cross-attention": (_split_cross, lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, attn_mask=mask), _merged),
     "embedding": (_as_they_are, lambda weight, ids: F.embedding(ids, weight), _as_they_are),
 }
 """{kernel: (what is done to the inputs before the clock runs, the operation, its output in minitx's layout)}."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..autograd import fused, ops
+from ..autograd import fused
 
 FLOAT = 4  # bytes of a float32
 
@@ -133,30 +133,30 @@ def _adam_inputs(generator, parameters, tensors):
 KERNELS = {kernel.name: kernel for kernel in (
     Kernel("softmax", "rows × columns", ((768, 65), (4096, 128), (4096, 1024), (4096, 10000)), ((3, 7), (64, 65)), ("x",),
            _rows, lambda x: fused.softmax(x), _row_cost(2, 5, 5, 9)),
-    Kernel("layer norm", "rows × features", ((768, 128), (4096, 512), (65536, 1024)), ((3, 8), (64, 128)), ("x", "weight", "bias"),
+    Kernel("layer-norm", "rows × features", ((768, 128), (4096, 512), (65536, 1024)), ((3, 8), (64, 128)), ("x", "weight", "bias"),
            _norm_inputs, lambda x, weight, bias: fused.layer_norm(x, weight, bias), _row_cost(2, 5, 7, 19)),
-    Kernel("add + layer norm", "rows × features", ((768, 128), (4096, 128), (4096, 512)), ((3, 8), (64, 128)), ("x", "residual", "weight", "bias"),
+    Kernel("add-layer-norm", "rows × features", ((768, 128), (4096, 128), (4096, 512)), ((3, 8), (64, 128)), ("x", "residual", "weight", "bias"),
            _residual_inputs, lambda x, residual, weight, bias: fused.add_layer_norm(x, residual, weight, bias), _row_cost(3, 7, 8, 20)),
     Kernel("cross-entropy", "rows × classes", ((768, 65), (4096, 1000), (4096, 10000)), ((3, 7), (64, 65)), ("logits",),
            _loss_inputs, lambda logits, targets: fused.cross_entropy(logits, targets), _row_cost(1, 3, 4, 7)),
-    Kernel("linear + cross-entropy", "rows × features → classes", ((768, 128, 65), (1024, 384, 65), (4096, 128, 10000)), ((5, 4, 7), (64, 32, 65)),
+    Kernel("linear-cross-entropy", "rows × features → classes", ((768, 128, 65), (1024, 384, 65), (4096, 128, 10000)), ((5, 4, 7), (64, 32, 65)),
            ("x", "weight"), _head_inputs, lambda x, weight, targets: fused.linear_cross_entropy(x, weight, None, targets), _head_cost),
     Kernel("linear", "rows × features → outputs", ((768, 128, 384), (4096, 128, 384), (4096, 128, 128), (1024, 384, 1152), (256, 128, 10000)),
            ((5, 4, 7), (64, 32, 65)), ("x", "weight", "bias"),
            _linear_inputs, lambda x, weight, bias: fused.linear(x, weight, bias), _linear_cost),
-    Kernel("linear + GELU", "rows × features → outputs", ((768, 128, 512), (4096, 128, 512), (1024, 384, 1536)), ((5, 4, 7), (64, 32, 65)),
+    Kernel("linear-gelu", "rows × features → outputs", ((768, 128, 512), (4096, 128, 512), (1024, 384, 1536)), ((5, 4, 7), (64, 32, 65)),
            ("x", "weight", "bias"),
            _linear_inputs, lambda x, weight, bias: fused.linear(x, weight, bias, activation="gelu"), _linear_cost),
-    Kernel("GELU", "rows × columns", ((768, 512), (4096, 512)), ((3, 7), (64, 65)), ("x",), _rows, lambda x: ops.gelu(x), _row_cost(2, 5, 3, 8)),
+    Kernel("gelu", "rows × columns", ((768, 512), (4096, 512)), ((3, 7), (64, 65)), ("x",), _rows, lambda x: fused.gelu(x), _row_cost(2, 5, 3, 8)),
     Kernel("dropout", "rows × columns", ((768, 128), (4096, 512), (4096, 10000)), ((3, 7), (64, 65)), ("x",),
            _rows, lambda x: fused.dropout(x, 0.1, key=7), _row_cost(2, 4, 1, 2), random=True),
-    Kernel("AdamW", "parameters in tensors", ((100_000, 60), (2_600_000, 60), (25_000_000, 60)), ((1000, 3),), (),
+    Kernel("adamw", "parameters in tensors", ((100_000, 60), (2_600_000, 60), (25_000_000, 60)), ((1000, 3),), (),
            _adam_inputs, None, lambda backward, parameters, tensors: Cost(7 * parameters * FLOAT, 14 * parameters), updates=True),
-    Kernel("causal attention", "batch × heads × time × features", ((12, 4, 64, 32), (256, 4, 16, 32), (4, 6, 256, 64), (1, 8, 1024, 64), (1, 8, 4096, 64)),
+    Kernel("causal-attention", "batch × heads × time × features", ((12, 4, 64, 32), (256, 4, 16, 32), (4, 6, 256, 64), (1, 8, 1024, 64), (1, 8, 4096, 64)),
            ((2, 2, 5, 4), (2, 4, 40, 16)), ("qkv",),
            _attention_inputs, lambda qkv, heads: fused.self_attention(qkv, heads=heads, causal=True),
            _attention_cost(lambda time: time * (time + 1) // 2, 3)),
-    Kernel("cross attention, keys padded", "batch × heads × time × features", ((256, 4, 16, 32), (64, 4, 64, 32), (4, 8, 512, 64)),
+    Kernel("cross-attention", "batch × heads × time × features", ((256, 4, 16, 32), (64, 4, 64, 32), (4, 8, 512, 64)),
            ((2, 2, 5, 4), (2, 4, 40, 16)), ("q", "kv"),
            _cross_inputs, lambda q, kv, heads, lengths: fused.cross_attention(q, kv, heads=heads, lengths=lengths),
            _attention_cost(lambda time: time * time, 3)),

@@ -14,11 +14,10 @@ from .measure import Timing, interleaved
 from .worker import Worker
 
 TOLERANCE = 1e-4  # largest difference from the reference, relative to the largest element: float32, sums of up to 65,536 terms
-REFERENCE_LIMIT = 1 << 29  # a reference that would store arrays of more bytes than this is left out, and one of its rows stands for all
 
 
 def run(*, only=(), against=(), threads, seconds=0.5, quick=False, progress=None):
-    """Measure and return {"machine": …, "rows": [...]}, plain values for JSON.
+    """Measure and return {"bench": "kernels", "machine": …, "rows": [...]}, plain values for JSON.
 
     A row: "kernel", "shape", "axes", "pass", "bytes", "operations", "seconds" {side: median}, "spread" {side: share}, "error" {side: largest relative
     difference from the reference, None for NaN}, "limit" (seconds that this machine needs for the bytes or the operations) and "share" of it reached.
@@ -41,7 +40,7 @@ def run(*, only=(), against=(), threads, seconds=0.5, quick=False, progress=None
                     if progress:
                         progress(title(kernel, shape, backward))
                     rows.append(_row(workers, kernel, shape, backward, threads, seconds, scratch / "truth.npz", found))
-    return {"machine": found, "threads": threads, "rows": rows}
+    return {"bench": "kernels", "machine": found, "threads": threads, "rows": rows}
 
 
 def chosen(only):

@@ -91,6 +91,8 @@ def largest_error(found, expected):
             return float("inf"), name
         scale = float(np.abs(array).max(initial=0)) or 1.0
         error = float(np.abs(found[name].astype(np.float64) - array).max(initial=0)) / scale
-        if not error <= worst[0]:  # a NaN is the worst of all
+        if np.isnan(error):
+            return error, name
+        if error > worst[0]:
             worst = error, name
     return worst

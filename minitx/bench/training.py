@@ -11,7 +11,7 @@ from .worker import Worker
 
 
 def run(*, only=(), against=(), threads, seconds=5.0, rounds=5, quick=False, losses=0, text=None, progress=None):
-    """Measure and return {"rows": [...]}, plain values for JSON.
+    """Measure and return {"bench": "training", "rows": [...]}, plain values for JSON.
 
     A row: "name", "title", "seconds" {side: median of a step}, "spread", "error" {side: largest relative difference of loss and gradients from NumPy's},
     "peak" {side: bytes}, "operations" of the products of a step, and where asked "losses" {side: [...]} of the first steps without dropout.
@@ -33,7 +33,7 @@ def run(*, only=(), against=(), threads, seconds=5.0, rounds=5, quick=False, los
             prepare(work, scratch, pairs)
             spec = {"name": name, "changes": changes, "folder": str(scratch)}
             rows.append(_row(stack, work, spec, against, threads, seconds, rounds) | (_losses(work, spec, against, losses) if losses else {}))
-    return {"threads": threads, "text": bool(text), "rows": rows}
+    return {"bench": "training", "threads": threads, "text": bool(text), "rows": rows}
 
 
 def chosen(only):

@@ -34,8 +34,6 @@ class Worker:
 
     def __init__(self, side):
         self.side = side
-        if side.startswith("torch") and importlib.util.find_spec("torch") is None:
-            raise UserError("against torch: torch is not installed here; pip install torch")
         # A scheduler may wake the threads of a pool that slept on one core, and take 150 ms to part them: seen at half the speed, and at a fortieth.
         environment = {"OMP_PROC_BIND": "true", **os.environ}
         if side.endswith("-kept"):
@@ -78,51 +76,63 @@ class Worker:
         return lambda seconds: self.ask("time", seconds=seconds, threads=threads)["times"]
 
 
-def serve(side, requests, answers):
-    """Answer each line of `requests` until there is none left."""
-    module = importlib.import_module(f"{__package__}.{MODULES[side]}")
-    subject = None
-    with module.serving(side):
-        for line in requests:
-            request = json.loads(line)
-            if request["do"] == "open":
-                subject = None  # its memory goes before the next one is made
-            try:
-                if request["do"] == "open":
-                    subject, answer = module.open_subject(request["spec"]), {"opened": True}
-                else:
-                    answer = _answer(module, subject, request)
-            except UserError as error:
-                answer = {"mistake": str(error)}
-            except Exception as error:
-                if os.environ.get("MINITX_DEBUG") == "1":
-                    raise
-                answer = {"failed": f"{type(error).__name__}: {error}"}
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
+def check_side(side):
+    """Refuse to compare with what minitx does not know or what is not installed."""
+    if side not in ("torch", "torch-kept"):
+        raise UserError(f"against: {side!r} is not one of torch and torch-kept (torch with an allocator that keeps its memory)")
+    if importlib.util.find_spec("torch") is None:
+        raise UserError(f"against: {side} needs PyTorch, which is not installed here; pip install torch")
 
 
-def _answer(module, subject, request):
-    """What a request about the open subject gives."""
-    do = request["do"]
-    if do == "time":
+class Server:
+    """What a worker is inside its process: the open subject, and an answer to each request."""
+
+    def __init__(self, side):
+        self.side, self.module, self.subject = side, importlib.import_module(f"{__package__}.{MODULES[side]}"), None
+
+    def answer(self, request):
+        """The answer to a request, a plain dictionary; what failed stands under "mistake" (the user's) or "failed"."""
+        try:
+            if request["do"] not in REQUESTS:
+                raise ValueError(f"request {request['do']!r} is not one of {', '.join(REQUESTS)}")
+            with self.module.serving(self.side):
+                return REQUESTS[request["do"]](self, request)
+        except UserError as error:
+            return {"mistake": str(error)}
+        except Exception as error:
+            if os.environ.get("MINITX_DEBUG") == "1":
+                raise
+            return {"failed": f"{type(error).__name__}: {error}"}
+
+    def _open(self, request):
+        self.subject = None  # its memory goes before the next one is made
+        self.subject = self.module.open_subject(request["spec"])
+        return {"opened": True}
+
+    def _time(self, request):
         if request["threads"]:
-            module.set_threads(request["threads"])
-        times = sample(subject, request["seconds"])
+            self.module.set_threads(request["threads"])
+        times = sample(self.subject, request["seconds"])
         time.sleep(SETTLING)
         return {"times": times}
-    if do == "save":
-        np.savez(request["path"], **subject.outputs())
+
+    def _save(self, request):
+        np.savez(request["path"], **self.subject.outputs())
         return {"saved": True}
-    if do == "compare":
+
+    def _compare(self, request):
         with np.load(request["path"]) as expected:
-            error, name = largest_error(subject.outputs(), expected)
+            error, name = largest_error(self.subject.outputs(), expected)
         return {"error": error if np.isfinite(error) else None, "name": name}
-    if do == "losses":
-        return {"losses": subject.losses(request["count"])}
-    if do == "facts":
-        return {**subject.facts(), "peak": peak_memory()}
-    raise ValueError(f"request {do!r} is not one of open, time, save, compare, losses, facts")
+
+    def _losses(self, request):
+        return {"losses": self.subject.losses(request["count"])}
+
+    def _facts(self, request):
+        return {**(self.subject.facts() if self.subject else {}), "peak": peak_memory()}
+
+
+REQUESTS = {"open": Server._open, "time": Server._time, "save": Server._save, "compare": Server._compare, "losses": Server._losses, "facts": Server._facts}
 
 
 def peak_memory():
@@ -143,4 +153,7 @@ if __name__ == "__main__":
     # Answers go where standard output was; what a library prints goes to standard error.
     _answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    serve(sys.argv[1], sys.stdin, _answers)
+    _server = Server(sys.argv[1])
+    for _line in sys.stdin:
+        _answers.write(json.dumps(_server.answer(json.loads(_line))) + "\n")
+        _answers.flush()

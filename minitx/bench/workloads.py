@@ -48,10 +48,10 @@ WORKLOADS = {workload.name: workload for workload in (
 )}
 
 QUICK = {
-    "W1": {"model": {"d_model": 16, "n_heads": 2, "n_layers": 1, "bias": False, "max_length": 8}, "batch": (2, 8)},
-    "W2": {"model": {"d_model": 24, "n_heads": 3, "n_layers": 2, "bias": False, "max_length": 16}, "batch": (2, 16)},
-    "W3": {"model": {**TRANSLATOR, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24}, "vocabulary": 100, "batch": (64, 2)},
-    "W4": {"model": {**TRANSLATOR, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24, "dropout": 0.0}, "vocabulary": 100, "batch": (4, 3)},
+    "W1": {"title": "tiny language model step", "model": {"d_model": 16, "n_heads": 2, "n_layers": 1, "bias": False, "max_length": 8}, "batch": (2, 8)},
+    "W2": {"title": "tiny language model step", "model": {"d_model": 24, "n_heads": 3, "n_layers": 2, "bias": False, "max_length": 16}, "batch": (2, 16)},
+    "W3": {"title": "tiny translator step", "model": {**TRANSLATOR, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24}, "vocabulary": 100, "batch": (64, 2)},
+    "W4": {"title": "tiny greedy decoding", "model": {**TRANSLATOR, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24, "dropout": 0.0}, "vocabulary": 100, "batch": (4, 3)},
 }
 """{name: what is smaller for a quick look}."""
 

@@ -1,0 +1,115 @@
+"""What was measured, as tables for a person: a row a line, times in the unit that suits them."""
+from rich.console import Console
+from rich.text import Text
+
+
+def show(result, file=None):
+    """Print the result of kernels.run, training.run or scaling.run."""
+    console = Console(file=file, highlight=False, markup=False, emoji=False)
+    for line in LINES[result["bench"]](result):
+        console.print(line, soft_wrap=True)
+
+
+def kernel_lines(result):
+    """A line per kernel, size and pass."""
+    sides = list(result["rows"][0]["seconds"]) if result["rows"] else []
+    ours = f"{result['threads']} threads" if result["threads"] > 1 else "1 thread"
+    rivals = [side for side in sides if side.startswith("torch")]
+    header = ["", "pass", *("NumPy" if side == "reference" else side for side in sides), *(f"× {side}" for side in rivals), "of limit", "error"]
+    rows = []
+    for row in result["rows"]:
+        seconds = row["seconds"]
+        error = max((error for error in row["error"].values() if error is not None), default=float("nan"))
+        rows.append([f"{row['kernel']} {size_text(row['shape'])}", "both" if "backward" in row["pass"] else "forward",
+                     *(time_text(seconds[side]) for side in sides), *(ratio_text(seconds[side] / seconds[ours], 1) for side in rivals),
+                     f"{row['share']:.0%}", Text(f"{error:.0e}") if row["correct"] else Text("WRONG", style="bold red")])
+    return [*machine_lines(result), Text(), *aligned(header, rows), Text(),
+            Text("× torch: how many times as long PyTorch takes. of limit: the time that this machine needs to move the bytes or to do the operations, over"
+                 " the time taken; more than 100 % where the data stays in the cache. error: against NumPy's reference, relative to the largest element.",
+                 style="dim")]
+
+
+def training_lines(result):
+    """A line per workload and side."""
+    header = ["", "a step", "spread", "× products", "× minitx", "peak memory", "error"]
+    lines = []
+    for row in result["rows"]:
+        seconds = row["seconds"]
+        rows = []
+        for side, value in seconds.items():
+            error = row["error"].get(side)
+            rows.append([{"products": "its matrix products alone"}.get(side, side), time_text(value), f"{row['spread'][side]:.0%}",
+                         f"{value / seconds['products']:.2f}", f"{value / seconds['minitx']:.2f}", memory_text(row["peak"].get(side)),
+                         "" if side == "products" else Text(f"{error:.0e}") if row["correct"] else Text("WRONG", style="bold red")])
+        lines += [Text(), Text(f"{row['name']}  {row['title']}", style="bold"), *aligned(header, rows)]
+        if row.get("largest_difference") is not None:
+            ours = row["losses"]["minitx"]
+            lines.append(Text(f"losses of {len(ours)} steps without dropout, {ours[0]:.4f} to {ours[-1]:.4f}: PyTorch's differ by at most "
+                              f"{row['largest_difference']:.1e}"))
+    source = "the text that was given" if result["text"] else "sentences drawn with the lengths of Multi30k"
+    return [*lines, Text(), Text(f"Batches of the translator: {source}. error: loss and gradients against NumPy's reference. Peak memory: resident, "
+                                 "of the process.", style="dim")]
+
+
+def scaling_lines(result):
+    """A table per quantity that grows, and the exponents."""
+    lines = []
+    for sweep in result["sweeps"]:
+        header = [sweep["grows"], "a step", "peak memory", "operations"]
+        rows = [[f"{point['size']:,}", time_text(point["seconds"]), memory_text(point["memory"]), f"{point['operations'] / 1e9:.3g} G"]
+                for point in sweep["points"]]
+        exponents = sweep["exponents"]
+        rows.append(["exponent", *(f"{exponents[name]:.2f}" if exponents[name] is not None else "" for name in ("seconds", "memory", "operations"))])
+        lines += [Text(), Text(f"{sweep['title']}", style="bold"), *aligned(header, rows)]
+    return [*lines, Text(), Text("exponent: of the growth between the two largest sizes, log of the ratio over log 2 a doubling; operations are what the"
+                                 " mathematics asks for. Peak memory: resident, beyond that of the process before the model is made.", style="dim")]
+
+
+LINES = {"kernels": kernel_lines, "training": training_lines, "scaling": scaling_lines}
+
+
+def machine_lines(result):
+    """What the machine reached."""
+    found = result["machine"]
+    for name, what, unit in (("product", "matrix products", "GFLOP/s"), ("copy", "copying", "GB/s")):
+        speeds = ", ".join(f"{rate / 1e9:.0f} {unit} on {count} thread{'s' * (count != '1')}" for count, rate in found[name].items())
+        yield Text(f"{what}: {speeds}", style="dim")
+
+
+def aligned(header, rows):
+    """Lines with the first column flush left and the others flush right."""
+    cells = [[cell if isinstance(cell, Text) else Text(str(cell)) for cell in row] for row in [header, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = []
+    for number, row in enumerate(cells):
+        line = Text(style="dim" if number == 0 else "")
+        for column, (cell, width) in enumerate(zip(row, widths)):
+            gap = Text(" " * (width - len(cell)))
+            line = line + Text("  " * (column > 0)) + (cell + gap if column == 0 else gap + cell)
+        line.rstrip()
+        lines.append(line)
+    return lines
+
+
+def size_text(shape):
+    """4096×512."""
+    return "×".join(map(str, shape))
+
+
+def time_text(seconds):
+    """Three digits and the unit that suits them."""
+    for unit, factor in (("µs", 1e6), ("ms", 1e3)):
+        if seconds * factor < 999.5:
+            value = seconds * factor
+            return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f} {unit}"
+    return f"{seconds:.2f} s"
+
+
+def ratio_text(ratio, least):
+    """A ratio, red where it is below `least`."""
+    return Text(f"{ratio:.2f}", style="red" if ratio < least else "")
+
+
+def memory_text(size):
+    """Megabytes."""
+    return "" if size is None else f"{size / 1e6:,.0f} MB"
