@@ -50,7 +50,7 @@ def measure(worker, threads, seconds=0.3, quick=False):
     `worker` is minitx's `Worker`.
     """
     found = {"copy": {}, "product": {}}
-    counts = sorted({1, threads})
+    counts, seconds = sorted({1, threads}), max(seconds, 0.5) if not quick else seconds  # the first copies meet pages that the system has not given yet
     size = _COPIED >> (8 if quick else 0)
     worker.ask("open", spec={"kind": "copy", "bytes": size})
     for count in counts:
