@@ -200,7 +200,7 @@ def evaluation(monkeypatch):
         "splits": {"longer": {"exact_match": 0.5, "bleu": 70.0, "loss": float("nan")}},
         "rules": {"negation": {"accuracy": 1.0, "count": 3}},
     }
-    module = types.SimpleNamespace(evaluate=lambda run, source, reference: result)
+    module = types.SimpleNamespace(evaluate=lambda run, source, reference, beam: result)
     monkeypatch.setitem(sys.modules, "minitx.training.evaluate", module)
 
 

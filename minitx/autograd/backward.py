@@ -90,7 +90,7 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                 elif create_graph:
                     results = differentiable_gradients(node, g)
                 else:
-                    results = node.gradients(g)
+                    results = node.gradients(g, _places(node) if wanted is None and node.op.into_slot is not None else None)
                 results = list(results)
                 for i, parent in enumerate(node.parents):
                     gradient, results[i] = results[i], None
@@ -119,6 +119,12 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
             elif leaf in wanted:
                 wanted[leaf] = g
     return None if wanted is None else [pending.get(key) if wanted[key] is None else wanted[key] for key in targets]
+
+
+def _places(node):
+    """For each parent the optimizer's buffer that its gradient may be written to: that of a leaf which has no gradient yet and is used once here."""
+    return tuple(parent.grad_buffer.data if isinstance(parent, graph._Tensor) and parent.grad is None and parent.grad_buffer is not None
+                 and not parent.hooks and sum(other is parent for other in node.parents) == 1 else None for parent in node.parents)
 
 
 def differentiable_gradients(node, g):

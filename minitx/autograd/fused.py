@@ -100,8 +100,8 @@ def linear(x, weight, bias=None, *, activation="none", p=0.0, key=0, needs=()):
 
 
 @linear.vjp
-def _(g, x, weight, kept, activation, p, needs):
-    return _linear_backward(g, x, weight, kept, activation, p, needs)
+def _(g, x, weight, kept, activation, p, needs, into):
+    return _linear_backward(g, x, weight, kept, activation, p, needs, into[1])
 
 
 @op(reference=_dropout.reference)
@@ -129,8 +129,8 @@ def embedding(weight, ids):
 
 
 @embedding.vjp
-def _(g, ids, shapes):
-    return _embedding_backward(g, ids, shapes[0][0]), None
+def _(g, ids, shapes, into):
+    return _embedding_backward(g, ids, shapes[0][0], into[0]), None
 
 
 def _reference_attention(q, k, v, mask, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
@@ -232,9 +232,9 @@ def _linear_cross_entropy_loss(x, weight, bias, targets, *, label_smoothing=0.0,
 
 
 @_linear_cross_entropy_loss.vjp
-def _(g, dx, dweight, dbias, targets, ignore_index, reduction):
+def _(g, dx, dweight, dbias, targets, ignore_index, reduction, into):
     scale = dx.dtype.type(float(g) * _share(targets, ignore_index, reduction))
-    return dx * scale, dweight * scale, None if dbias is None else dbias * scale, None
+    return dx * scale, np.multiply(dweight, scale, out=into[1]), None if dbias is None else dbias * scale, None
 
 
 def linear_cross_entropy(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):

@@ -99,7 +99,7 @@ class Op:
                             "a constant; pass reference=, or compute it again in the rule")
         if self.variadic and len(self.tensors) > 1:
             raise TypeError(f"op {self.name}: *{self.tensors[-1]} cannot stand beside other tensors; pass them all in it")
-        taken = {"g", "out", "shapes"} & {*self.tensors, *self.static, *self.residuals}
+        taken = {"g", "out", "shapes", "into"} & {*self.tensors, *self.static, *self.residuals}
         if taken:
             raise TypeError(f"op {self.name}: {', '.join(sorted(taken))} cannot name an argument or residual, because VJP rules read the tape's own by it")
 
@@ -108,10 +108,11 @@ class Op:
 
         Its other parameters are kept by the tape and passed by name: `out`, the forward's arguments, its residuals, `needs` (one bool per tensor)
         and `shapes` (of the tensors, which costs no memory). Checked here: a wrong name is an error now, not at the first backward.
+        `into`, one array or None per tensor, is where a rule may write the gradient that it then returns: an optimizer's buffer, without a copy.
         """
         if not self.differentiable:
             raise TypeError(f"op {self.name}: declared differentiable=False, so it takes no VJP rule")
-        known = {"g", "out", "needs", "shapes", *self.tensors, *self.static, *self.residuals}
+        known = {"g", "out", "needs", "shapes", "into", *self.tensors, *self.static, *self.residuals}
         reads = list(inspect.signature(rule).parameters)
         unknown = [name for name in reads if name not in known]
         if unknown:
@@ -126,7 +127,8 @@ class Op:
         self.template = [None] * len(reads)
         self.keeps = tuple((self.slots[name], i) for i, name in enumerate(self.tensors) if name in self.slots)
         self.keeps_out = self.slots.get("out")
-        self.keeps_others = tuple((slot, name) for name, slot in self.slots.items() if name not in ("g", "out", *self.tensors))
+        self.into_slot = self.slots.get("into")
+        self.keeps_others = tuple((slot, name) for name, slot in self.slots.items() if name not in ("g", "out", "into", *self.tensors))
         return rule
 
     def __call__(self, *args, **static):
@@ -234,10 +236,12 @@ class Node:
         self.saved = self.inputs = self.guards = self.static = None
         self.parents = ()
 
-    def gradients(self, g):
+    def gradients(self, g, into=None):
         """The rule applied to arrays: a tuple with one gradient (or None) per parent."""
         arguments = list(self.saved)
         arguments[self.op.g_slot] = g
+        if self.op.into_slot is not None:
+            arguments[self.op.into_slot] = into or (None,) * len(self.parents)
         results = self.op.rule(*arguments)
         return results if type(results) is tuple and len(results) == len(self.parents) else self.checked(results)
 

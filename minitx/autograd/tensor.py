@@ -128,7 +128,8 @@ class Tensor:
             if buffer is None:
                 self.grad = Tensor(gradient if unshared else own(gradient))
             else:
-                buffer.data[...] = gradient
+                if gradient is not buffer.data:  # where a kernel wrote it there, it is
+                    buffer.data[...] = gradient
                 self.grad = buffer
         elif self.grad.requires_grad:
             self.grad = self.grad + gradient

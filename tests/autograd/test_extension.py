@@ -46,7 +46,7 @@ def test_variadic_tensors_stand_alone():
 
 
 @pytest.mark.parametrize("rule, message", [
-    (lambda g, y: g, "asks for 'y', which the tape does not know. It can have: axis, g, needs, out, shapes, x"),
+    (lambda g, y: g, "asks for 'y', which the tape does not know. It can have: axis, g, into, needs, out, shapes, x"),
     (lambda g, outt, q: g, "asks for 'outt', 'q'"),
     (lambda x: x, "must take `g`"),
     (lambda g: (g, g), r"returns 2 gradients for 1 tensors \(x\)"),

@@ -382,3 +382,54 @@ def test_a_gradient_that_somebody_else_holds_is_copied_into_grad(rule):
     np.testing.assert_array_equal(held, np.ones(3))
     if rule == "twice":
         np.testing.assert_array_equal(y.grad.data, np.full(3, 2))
+
+
+class TestInto:
+    """A rule that names `into` may write a leaf's first gradient to where the optimizer wants it."""
+
+    @pytest.fixture
+    def seen(self):
+        return []
+
+    @pytest.fixture
+    def scaled(self, seen):
+        @op
+        def scaled(x, y):
+            return 2 * x + 3 * y
+
+        @scaled.vjp
+        def _(g, into):
+            seen.append(tuple(array is not None for array in into))
+            return tuple(np.multiply(g, factor, out=array) for factor, array in zip((2, 3), into))
+
+        return scaled
+
+    @staticmethod
+    def leaf():
+        leaf = tensor(np.zeros(3), requires_grad=True)
+        leaf.grad_buffer = tensor(np.full(3, np.nan))
+        return leaf
+
+    def test_the_first_gradient_is_written_there_and_later_ones_are_added(self, scaled, seen):
+        x, y = self.leaf(), self.leaf()
+        scaled(x, y).sum().backward()
+        assert x.grad is x.grad_buffer and y.grad is y.grad_buffer
+        scaled(x, y).sum().backward()
+        assert seen == [(True, True), (False, False)]
+        np.testing.assert_array_equal(x.grad.data, np.full(3, 4.0))
+        np.testing.assert_array_equal(y.grad.data, np.full(3, 6.0))
+
+    def test_a_leaf_used_twice_by_one_operation_gets_both(self, scaled, seen):
+        x = self.leaf()
+        scaled(x, x).sum().backward()
+        assert seen == [(False, False)]
+        np.testing.assert_array_equal(x.grad.data, np.full(3, 5.0))
+
+    def test_not_where_the_gradient_goes_elsewhere(self, scaled, seen):
+        x, y = self.leaf(), tensor(np.zeros(3), requires_grad=True)
+        x.register_hook(lambda g: g * 10)
+        scaled(x, y).sum().backward()
+        [gx] = gradients([scaled(self.leaf(), x).sum()], [x])
+        np.testing.assert_array_equal(x.grad.data, np.full(3, 20.0))
+        np.testing.assert_array_equal(gx.data, np.full(3, 30.0))
+        assert seen == [(False, False), (False, False)]

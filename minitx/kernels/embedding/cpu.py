@@ -32,11 +32,11 @@ def _embedding(weight, ids, blocks, out):
     launch.restore(threads)
 
 
-def embedding_backward(g, ids, vocabulary):
+def embedding_backward(g, ids, vocabulary, dweight=None):
     """See reference.embedding_backward."""
     check("embedding_backward", ids, vocabulary, g.dtype, g)
     d = g.shape[-1]
-    dweight = empty((vocabulary, d), g.dtype)
+    dweight = empty((vocabulary, d), g.dtype) if dweight is None else dweight
     _embedding_backward(np.ascontiguousarray(g).reshape(ids.size, d), ids.astype(np.int64).reshape(-1),
                         launch.blocks(vocabulary, d), np.zeros(vocabulary + 1, np.int64), np.empty(ids.size, np.int64),
                         dweight)

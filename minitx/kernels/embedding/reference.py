@@ -8,10 +8,11 @@ def embedding(weight, ids):
     return weight[ids]
 
 
-def embedding_backward(g, ids, vocabulary):
-    """dweight (vocabulary, d) from g = ∂L/∂out, of shape ids.shape + (d,)."""
+def embedding_backward(g, ids, vocabulary, dweight=None):
+    """dweight (vocabulary, d) from g = ∂L/∂out, of shape ids.shape + (d,); `dweight` may be the array to write it to."""
     check("embedding_backward", ids, vocabulary, g.dtype, g)
-    dweight = np.zeros((vocabulary, g.shape[-1]), g.dtype)
+    dweight = np.empty((vocabulary, g.shape[-1]), g.dtype) if dweight is None else dweight
+    dweight.fill(0)
     np.add.at(dweight, ids.reshape(-1), g.reshape(ids.size, g.shape[-1]))
     return dweight
 

@@ -121,13 +121,14 @@ def _gelu_and_slope(row, slope):
         slope[j] = cdf + pre * density * peak
 
 
-def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True)):
+def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):
     """See reference.linear_backward."""
     g, x, weight = np.ascontiguousarray(g), np.ascontiguousarray(x), np.ascontiguousarray(weight)
     (n_out, n_in), dtype, absent = weight.shape, x.dtype, _ABSENT[x.dtype]
     needs_x, needs_weight, needs_bias = needs
     dx = empty(x.shape, dtype) if needs_x else None
-    dweight = empty(weight.shape, dtype) if needs_weight else None
+    if dweight is None and needs_weight:
+        dweight = empty(weight.shape, dtype)
     dbias = empty(n_out, dtype) if needs_bias else None
     g, x = g.reshape(-1, n_out), x.reshape(-1, n_in)
     if activation == "none":

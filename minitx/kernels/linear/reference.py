@@ -31,15 +31,18 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
     return pre * cdf * mask, (cdf + pre * density) * mask if needs_gradient else None
 
 
-def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True)):
-    """dx, dweight, dbias from g = ∂L/∂out (..., out) and what `linear` saved; None for what is not in `needs`."""
+def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):
+    """dx, dweight, dbias from g = ∂L/∂out (..., out) and what `linear` saved; None for what is not in `needs`.
+
+    `dweight` may be the array to write that gradient to.
+    """
     if activation == "relu":
         g = np.where(saved > 0, g * g.dtype.type(philox.split(p)[1]), g.dtype.type(0))
     elif activation == "gelu":
         g = g * saved
     rows = g.reshape(-1, g.shape[-1])
     dx = g @ weight if needs[0] else None
-    dweight = rows.T @ x.reshape(-1, x.shape[-1]) if needs[1] else None
+    dweight = np.matmul(rows.T, x.reshape(-1, x.shape[-1]), out=dweight) if needs[1] else None
     dbias = rows.sum(axis=0) if needs[2] else None
     return dx, dweight, dbias
 
