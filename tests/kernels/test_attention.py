@@ -11,14 +11,16 @@ SHAPES = [  # batch, heads, tq, tk, d: length 1, odd sizes, blocks that are and 
     (1, 1, 200, 333, 64), (1, 2, 133, 70, 17), (1, 9, 90, 90, 128), (1, 1, 300, 300, 48), (2, 1, 40, 12, 8)]
 VARIANTS = {
     "plain": {}, "causal": {"causal": True}, "lengths": {"lengths": True}, "mask": {"mask": True},
-    "dropout": {"p": 0.3, "key": 7},
-    "everything": {"causal": True, "lengths": True, "mask": True, "p": 0.2, "key": 2**63 + 5}}
+    "dropout": {"p": 0.3, "key": 7}, "window": {"causal": True, "window": 5},
+    "everything": {"causal": True, "lengths": True, "mask": True, "p": 0.2, "key": 2**63 + 5},
+    "everything in a window": {"causal": True, "lengths": True, "mask": True, "p": 0.2, "key": 3, "window": 45}}
 UNITS = 24  # a sum of tk products, each with an exponential good to 2 epsilons times the size of its score, up to 5
 
 
-def inputs(batch, heads, tq, tk, d, dtype):
+def inputs(batch, heads, tq, tk, d, dtype, kv_heads=None):
     """q, k, v, g."""
-    shapes = [(batch, tq, heads * d), (batch, tk, heads * d), (batch, tk, heads * d), (batch, tq, heads * d)]
+    q, k = (batch, tq, heads * d), (batch, tk, (kv_heads or heads) * d)
+    shapes = [q, k, k, q]
     return [normal(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)]
 
 
@@ -59,6 +61,53 @@ def test_agrees_with_the_reference(shape, variant, dtype):
 
 
 @DTYPES
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("kv_heads", [1, 3, 6])
+@pytest.mark.parametrize("batch, tq, tk, d", [(2, 50, 50, 16), (1, 140, 140, 8), (3, 1, 40, 8), (1, 37, 12, 4)])
+def test_heads_that_share_keys_agree_with_the_reference(batch, tq, tk, d, kv_heads, variant, dtype):
+    q, k, v, g = inputs(batch, 6, tq, tk, d, dtype, kv_heads)
+    chosen = options(batch, 6, tq, tk, variant) | {"kv_heads": kv_heads}
+    out, log_sum_exp = cpu.attention(q, k, v, 6, **chosen)
+    expected, expected_log = reference.attention(*exact(q, k, v), 6, **chosen)
+    assert_close(out, expected, UNITS)
+    assert_close(log_sum_exp, expected_log, UNITS)
+    expected = reference.attention_backward(*exact(g, q, k, v), expected, expected_log, 6, **chosen)
+    for actual, right in zip(cpu.attention_backward(g, q, k, v, out, log_sum_exp, 6, **chosen), expected, strict=True):
+        assert_close(actual, right, 2 * UNITS)
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 6])
+def test_shared_keys_are_as_many_equal_ones(kv_heads):
+    q, k, v, _ = inputs(2, 6, 5, 7, 4, np.float64, kv_heads)
+    k_each, v_each = (np.repeat(x.reshape(2, 7, kv_heads, 4), 6 // kv_heads, axis=2).reshape(2, 7, 24) for x in (k, v))
+    out, _ = reference.attention(q, k, v, 6, kv_heads=kv_heads)
+    np.testing.assert_allclose(out, reference.attention(q, k_each, v_each, 6)[0], rtol=1e-12)
+    weights = reference.attention_weights(q, k, 6, kv_heads=kv_heads)
+    np.testing.assert_allclose(weights, reference.attention_weights(q, k_each, 6), rtol=1e-12)
+
+
+@pytest.mark.parametrize("tq, tk", [(6, 6), (3, 8), (8, 3)])
+def test_a_window_is_a_mask_of_the_last_keys(tq, tk):
+    q, k, v, _ = inputs(2, 2, tq, tk, 4, np.float64)
+    ahead = np.arange(tk) - np.arange(tq)[:, None] - (tk - tq)
+    for window in (1, 3, tk, tk + 5):
+        mask = (ahead <= 0) & (ahead > -window)
+        out, _ = reference.attention(q, k, v, 2, causal=True, window=window)
+        np.testing.assert_allclose(out, reference.attention(q, k, v, 2, mask=mask)[0], rtol=1e-12)
+        weights = reference.attention_weights(q, k, 2, causal=True, window=window)
+        np.testing.assert_array_equal(weights > 0, np.broadcast_to(mask, weights.shape))
+
+
+@DTYPES
+def test_keys_that_have_left_the_window_of_a_block_are_not_read(dtype):
+    q, k, v, g = inputs(1, 2, 300, 300, 16, dtype)
+    k[0, :130], v[0, :130] = np.nan, np.nan
+    out, log_sum_exp = cpu.attention(q, k, v, 2, causal=True, window=10)
+    dq, dk, dv = cpu.attention_backward(g, q, k, v, out, log_sum_exp, 2, causal=True, window=10)
+    assert all(np.isfinite(array[0, 192:]).all() for array in (out, dq, dk, dv))
+
+
+@DTYPES
 @pytest.mark.parametrize("file", [cpu, reference])
 def test_a_query_that_sees_nothing_gives_zeros_and_takes_no_gradient(file, dtype):
     q, k, v, g = inputs(2, 2, 70, 40, 16, dtype)
@@ -90,12 +139,13 @@ def test_the_future_does_not_change_the_past():
     np.testing.assert_array_equal(cpu.attention(q, k, v, 2, causal=True)[0][:, :61], before[:, :61])
 
 
+@pytest.mark.parametrize("kv_heads", [None, 1])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_slices_of_one_projection_are_read_in_place(variant):
+def test_slices_of_one_projection_are_read_in_place(variant, kv_heads):
     batch, heads, time, d = 2, 3, 45, 16
-    chosen, width = options(batch, heads, time, time, variant), heads * d
-    qkv, g = normal(batch, time, 3 * width, dtype=np.float32), normal(batch, time, width, dtype=np.float32)
-    slices = [qkv[:, :, i * width:(i + 1) * width] for i in range(3)]
+    chosen, ends = options(batch, heads, time, time, variant) | {"kv_heads": kv_heads}, np.cumsum([0, heads, kv_heads or heads, kv_heads or heads]) * d
+    qkv, g = normal(batch, time, ends[-1], dtype=np.float32), normal(batch, time, heads * d, dtype=np.float32)
+    slices = [qkv[:, :, ends[i]:ends[i + 1]] for i in range(3)]
     out, log_sum_exp = cpu.attention(*slices, heads, **chosen)
     copies = [part.copy() for part in slices]
     np.testing.assert_array_equal(out, cpu.attention(*copies, heads, **chosen)[0])
@@ -185,10 +235,11 @@ def test_weights_are_those_that_average_the_values():
     assert_close(cpu.attention(q, k, v, 2, lengths=lengths)[0], out, UNITS)
 
 
+@pytest.mark.parametrize("variant, kv_heads", [("everything", None), ("everything in a window", 1)])
 @pytest.mark.parametrize("shape", [(3, 4, 33, 33, 16), (1, 2, 300, 300, 32), (1, 1, 100, 500, 24)])
-def test_same_bits_on_any_number_of_threads(shape):
-    q, k, v, g = inputs(*shape, np.float32)
-    heads, chosen = shape[1], options(*shape[:4], "everything")
+def test_same_bits_on_any_number_of_threads(shape, variant, kv_heads):
+    q, k, v, g = inputs(*shape, np.float32, kv_heads)
+    heads, chosen = shape[1], options(*shape[:4], variant) | {"kv_heads": kv_heads}
 
     def everything():
         out, log_sum_exp = cpu.attention(q, k, v, heads, **chosen)
@@ -214,5 +265,11 @@ def test_wrong_inputs_are_named():
         for file in (cpu, reference):
             with pytest.raises(ValueError, match=message):
                 file.attention(*arguments)
+        for options, message in [
+            ({"kv_heads": 3}, "2 heads cannot share 3 heads of keys"), ({"kv_heads": 1}, "key has 8 features .* here 2 and 1 heads"),
+            ({"window": 3}, "window is 3 without causal=True"), ({"window": 0, "causal": True}, "window is 0; expected"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                file.attention(q, k, k, 2, **options)
     with pytest.raises(ValueError, match="packed gradients need as many queries as keys; there are 3 and 5"):
         cpu.attention_backward(q, q, k, k, q, np.zeros((2, 2, 3), np.float32), 2, packed=True)

@@ -1,9 +1,13 @@
 r"""Attention of several heads (Vaswani et al. 2017, 3.2), causal or not, over keys that may be padding or masked.
 
 For one head, with queries Q (tq, d), keys K and values V (tk, d), the scale c = 1/√d, and the set of keys that query i
-sees (the first `lengths[b]` of them; with `causal` those up to i + tk − tq; and those where `mask` is true):
+sees (the first `lengths[b]` of them; with `causal` those up to i + tk − tq, of these with `window` the last so many;
+and those where `mask` is true):
 
     S = c Q Kᵀ      ℓ_i = log Σ_j exp(S_ij)      P_ij = exp(S_ij − ℓ_i) where i sees j, else 0      O = (M ∘ P) V
+
+Several heads of queries may share one head of keys and values (multi-query attention, Shazeer 2019; grouped-query
+attention, Ainslie et al. 2023), whose gradient is then the sum over them.
 
 M is dropout on the weights, each element 0 or 1/(1 − p), or 1 throughout. A query that sees no key has O_i = 0 and
 ℓ_i = −∞, and no gradient.

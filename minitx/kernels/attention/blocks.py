@@ -22,12 +22,13 @@ def readable(x):
     return x if x.strides[2] == x.itemsize and x.strides[1] >= x.shape[2] * x.itemsize else np.ascontiguousarray(x)
 
 
-def shared(q, k, heads, causal, lengths, p, key, mask):
+def shared(q, k, heads, causal, lengths, p, key, mask, kv_heads, window):
     """A tuple of the types in `kinds`.
 
     query_block, key_block: rows and columns of a tile of scores. chunks: into how many the query blocks of a head are
     dealt out, one to each in turn, where there are few heads. groups: how many share the work; each has scratch memory
-    of its own. transposed: whether a head has queries enough to lay its keys out transposed first.
+    of its own. transposed: whether a head has queries enough to lay its keys out transposed first. window: how many
+    keys a query sees, up to its own.
     """
     (batch, tq, width), tk = q.shape, k.shape[1]
     lengths = _full(batch, tk) if lengths is None else np.clip(lengths, 0, tk).astype(np.int32)
@@ -35,17 +36,19 @@ def shared(q, k, heads, causal, lengths, p, key, mask):
     threshold, kept = philox.split(p)
     query_block = 32 if causal else 64  # where a causal block ends, half of its scores are of keys not seen
     key_block = max(32, min(128, _TILE // (query_block * max(1, width // heads)) // 32 * 32))
-    chunks = max(1, min(-(-tq // query_block), _FEW_HEADS // max(1, batch * heads)))
+    chunks = max(1, min(-(-tq // query_block), _FEW_HEADS // max(1, batch * kv_heads)))
     groups = max(1, min(batch * heads * chunks, 32))
     transposed = tq >= _FEW_QUERIES
-    return heads, causal, lengths, mask, p > 0, threshold, kept, key, query_block, key_block, chunks, groups, transposed
+    window = tq + tk if window is None else min(window, tq + tk)  # as many as there are
+    return (heads, causal, lengths, mask, p > 0, threshold, kept, key, query_block, key_block, chunks, groups,
+            transposed, kv_heads, window)
 
 
 def kinds(real):
     """The Numba types of what `shared` returns, for attention in the scalar type `real`."""
     lengths, mask = types.Array(types.int32, 1, "C", readonly=True), types.Array(types.boolean, 4, "A", readonly=True)
     return types.Tuple((int64, boolean, lengths, mask, boolean, uint64, real, uint64,
-                        int64, int64, int64, int64, boolean))
+                        int64, int64, int64, int64, boolean, int64, int64))
 
 
 @functools.lru_cache(maxsize=64)

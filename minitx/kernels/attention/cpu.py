@@ -18,11 +18,11 @@ from .cpu_backward import attention_backward  # noqa: F401
 from .reference import attention_weights, check  # noqa: F401  (pictures need no speed)
 
 
-def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=None):
+def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=None, kv_heads=None, window=None):
     """See reference.attention."""
-    check(q, k, v, heads, lengths, mask)
+    kv_heads = check(q, k, v, heads, lengths, mask, False, causal, kv_heads, window)
     out, log_sum_exp = empty(q.shape, q.dtype), empty((q.shape[0], heads, q.shape[1]), q.dtype)
-    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask)
+    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask, kv_heads, window)
     _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, out, log_sum_exp)
     return out, log_sum_exp
 
@@ -41,7 +41,8 @@ def _attention(q, k, v, shared, out, log_sum_exp):
 @njit(**blocks.WORKER)
 def _items(start, stop, q, k, v, shared, out, log_sum_exp):
     """Attention for items start … stop − 1, each a chunk of the query blocks of one head of one sequence."""
-    heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, transposed = shared
+    (heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, transposed, kv_heads,
+     window) = shared
     tq, tk, width = q.shape[1], k.shape[1], q.shape[2]
     d = width // heads
     q_step, k_step, v_step = q.strides[1] // q.itemsize, k.strides[1] // k.itemsize, v.strides[1] // v.itemsize
@@ -56,38 +57,40 @@ def _items(start, stop, q, k, v, shared, out, log_sum_exp):
     factors = np.empty(key_block + 8, out.dtype)
     for item in range(start, stop):
         chunk, h, b = item % chunks, item // chunks % heads, item // (chunks * heads)
-        column = h * d
-        if transposed:
-            tiles.transpose(k, b, column, d, lengths[b], keys)
+        column, kv_column = h * d, h * kv_heads // heads * d
+        if transposed and (item == start or chunk == 0 and h % (heads // kv_heads) == 0):  # else they lie there already
+            tiles.transpose(k, b, kv_column, d, lengths[b], keys)
         for first in range(chunk * query_block, tq, chunks * query_block):
             count = min(query_block, tq - first)
             block_sees = min(lengths[b], first + count + tk - tq) if causal else lengths[b]
+            unseen = max(0, first + 1 + tk - tq - window) if causal else 0  # the first keys lie outside the window
             for i in range(count):
                 largest[i] = hidden
                 total[i] = zero
-                if block_sees <= 0:
+                if block_sees <= unseen:
                     tiles.clear(out[b], first + i, column, column + d)
-            for left in range(0, block_sees, key_block):
+            for left in range(unseen, block_sees, key_block):
                 columns = min(key_block, block_sees - left)
                 if transposed:
                     gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded,
                          zero, scores, step)
                 else:
-                    gemm(False, True, count, columns, d, root, q[b, first:, column:], q_step, k[b, left:, column:],
+                    gemm(False, True, count, columns, d, root, q[b, first:, column:], q_step, k[b, left:, kv_column:],
                          k_step, zero, scores, step)
                 for i in range(count):
                     query = first + i
                     sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
+                    begin = min(sees, max(0, query + tk - tq + 1 - window - left)) if causal else 0
                     used = tiles.padded(sees, scores)
-                    hides = masked or sees < max(used, columns)
+                    hides = masked or begin > 0 or sees < max(used, columns)
                     if hides:
-                        tiles.hide(scores, i, sees, used, mask, b, h, query, left)
+                        tiles.hide(scores, i, begin, sees, used, mask, b, h, query, left)
                     new = max(largest[i], tiles.largest_of(scores, i, used))
                     shift = zero if new == hidden else new
                     sum_of_row = tiles.exponentiate(scores, i, used, shift)
                     if hides:
-                        tiles.forget(scores, i, sees, columns, mask, b, h, query, left)
-                    if left > 0 and new > largest[i]:
+                        tiles.forget(scores, i, begin, sees, columns, mask, b, h, query, left)
+                    if left > unseen and new > largest[i]:
                         shrink = vector.exp(largest[i] - shift)
                         total[i] *= shrink
                         tiles.scale(out[b, query, column:column + d], shrink)
@@ -97,8 +100,8 @@ def _items(start, stop, q, k, v, shared, out, log_sum_exp):
                         element = ((b * heads + h) * tq + query) * tk + left
                         offset = philox.factors(factors, element, sees, key, threshold, kept)
                         tiles.multiply(scores, i, factors, offset, sees)
-                gemm(False, False, count, d, columns, one, scores, step, v[b, left:, column:], v_step,
-                     zero if left == 0 else one, out[b, first:, column:], width)
+                gemm(False, False, count, d, columns, one, scores, step, v[b, left:, kv_column:], v_step,
+                     zero if left == unseen else one, out[b, first:, column:], width)
             for i in range(count):
                 if largest[i] > hidden:
                     tiles.scale(out[b, first + i, column:column + d], one / total[i])

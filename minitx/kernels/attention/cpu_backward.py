@@ -14,22 +14,22 @@ from .reference import check
 
 
 def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, lengths=None, p=0.0, key=0, mask=None,
-                       packed=False):
+                       packed=False, kv_heads=None, window=None):
     """See reference.attention_backward."""
-    check(q, k, v, heads, lengths, mask, packed)
-    (batch, tq, width), tk, dtype = q.shape, k.shape[1], q.dtype
-    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask)
+    kv_heads = check(q, k, v, heads, lengths, mask, packed, causal, kv_heads, window)
+    (batch, tq, width), (_, tk, kv_width), dtype = q.shape, k.shape, q.dtype
+    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask, kv_heads, window)
     chunks = shared[10]
     if packed == "kv":
-        dq, columns = empty(q.shape, dtype), (0, 0, width)
-        dk = dv = empty((batch, tk, 2 * width), dtype)
+        dq, columns = empty(q.shape, dtype), (0, 0, kv_width)
+        dk = dv = empty((batch, tk, 2 * kv_width), dtype)
     elif packed:
-        dq = dk = dv = empty((batch, tq, 3 * width), dtype)
-        columns = 0, width, 2 * width
+        dq = dk = dv = empty((batch, tq, width + 2 * kv_width), dtype)
+        columns = 0, width, width + kv_width
     else:
         dq, dk, dv = empty(q.shape, dtype), empty(k.shape, dtype), empty(k.shape, dtype)
         columns = 0, 0, 0
-    parts = empty((2, chunks if chunks > 1 else 0, batch, tk, width), dtype)
+    parts = empty((2, chunks if chunks > 1 else 0, batch, tk, kv_width), dtype)
     g, out, log_sum_exp = np.ascontiguousarray(g), np.ascontiguousarray(out), np.ascontiguousarray(log_sum_exp)
     _attention_backward(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, g, out, log_sum_exp, parts,
                         *columns, dq, dk, dv)
@@ -37,8 +37,8 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
         dk.fill(0)
         dv.fill(0)
     if chunks > 1:
-        np.sum(parts[0], axis=0, out=dk[:, :, columns[1]:columns[1] + width])
-        np.sum(parts[1], axis=0, out=dv[:, :, columns[2]:columns[2] + width])
+        np.sum(parts[0], axis=0, out=dk[:, :, columns[1]:columns[1] + kv_width])
+        np.sum(parts[1], axis=0, out=dv[:, :, columns[2]:columns[2] + kv_width])
     return (dq, dk) if packed == "kv" else dq if packed else (dq, dk, dv)
 
 
@@ -46,9 +46,9 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
                         reads(real, 3, "C"), reads(real, 3, "C"), writes(real, 5), int64, int64, int64, writes(real, 3),
                         writes(real, 3), writes(real, 3)), **launch.OPTIONS)
 def _attention_backward(q, k, v, shared, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
-    """Where a head has several chunks, each leaves its dk and dv in `parts` (2, chunks, batch, tk, width)."""
-    heads, chunks, groups = shared[0], shared[10], shared[11]
-    items = q.shape[0] * heads * chunks
+    """Where a head has several chunks, each leaves its dk and dv in `parts` (2, chunks, batch, tk, kv_heads·d)."""
+    heads, chunks, groups, kv_heads = shared[0], shared[10], shared[11], shared[13]
+    items = q.shape[0] * kv_heads * chunks
     threads = launch.share(4 * q.shape[0] * heads * q.shape[1] * k.shape[1])
     for group in prange(groups):
         _items(group * items // groups, (group + 1) * items // groups, q, k, v, shared, g, out, log_sum_exp, parts,
@@ -58,8 +58,9 @@ def _attention_backward(q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
 
 @njit(**blocks.WORKER)
 def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
-    """The gradients of items start … stop − 1, each a chunk of the query blocks of one head of one sequence."""
-    heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, _ = shared
+    """The gradients of items start … stop − 1, each a chunk of the query blocks of one sequence's heads with the same keys."""
+    (heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, _, kv_heads,
+     window) = shared
     tq, tk, width = q.shape[1], k.shape[1], q.shape[2]
     d = width // heads
     q_step, k_step, v_step = q.strides[1] // q.itemsize, k.strides[1] // k.itemsize, v.strides[1] // v.itemsize
@@ -73,27 +74,32 @@ def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
     keys, values = np.empty((d, padded), out.dtype), np.empty((d, padded), out.dtype)
     delta, factors = np.empty(query_block, out.dtype), np.empty(key_block + 8, out.dtype)
     for item in range(start, stop):
-        chunk, h, b = item % chunks, item // chunks % heads, item // (chunks * heads)
-        column, dq_column, dk_column, dv_column = h * d, q_column + h * d, k_column + h * d, v_column + h * d
+        chunk, kv_head, b = item % chunks, item // chunks % kv_heads, item // (chunks * kv_heads)
+        kv_column, dk_column, dv_column = kv_head * d, k_column + kv_head * d, v_column + kv_head * d
         into_k, into_v = dk[b], dv[b]
         if chunks > 1:
-            into_k, into_v, dk_column, dv_column = parts[0, chunk, b], parts[1, chunk, b], column, column
-        tiles.transpose(k, b, column, d, lengths[b], keys)
-        tiles.transpose(v, b, column, d, lengths[b], values)
-        for first in range(chunk * query_block, tq, chunks * query_block):
+            into_k, into_v, dk_column, dv_column = parts[0, chunk, b], parts[1, chunk, b], kv_column, kv_column
+        tiles.transpose(k, b, kv_column, d, lengths[b], keys)
+        tiles.transpose(v, b, kv_column, d, lengths[b], values)
+        share, blocks_of_head = heads // kv_heads, -(-(tq - chunk * query_block) // (chunks * query_block))
+        for block in range(share * blocks_of_head):  # those of a first head, then of a second that shares its keys ...
+            h, first = kv_head * share + block // blocks_of_head, (block % blocks_of_head * chunks + chunk) * query_block
+            column, dq_column = h * d, q_column + h * d
             count = min(query_block, tq - first)
             block_sees = min(lengths[b], first + count + tk - tq) if causal else lengths[b]
+            unseen = max(0, first + 1 + tk - tq - window) if causal else 0  # the first keys lie outside the window
             for i in range(count):
                 delta[i] = tiles.dot(g[b, first + i, column:column + d], out[b, first + i, column:column + d])
-                if block_sees <= 0:
+                if block_sees <= unseen:
                     tiles.clear(dq[b], first + i, dq_column, dq_column + d)
             added = one
-            if first == chunk * query_block:  # the first block writes what it sees, later blocks add
+            if block == 0:  # the first block writes what it sees, later blocks add
                 added = zero
-                for j in range(max(0, block_sees), tk):
-                    tiles.clear(into_k, j, dk_column, dk_column + d)
-                    tiles.clear(into_v, j, dv_column, dv_column + d)
-            for left in range(0, block_sees, key_block):
+                for j in range(tk):
+                    if not unseen <= j < block_sees:
+                        tiles.clear(into_k, j, dk_column, dk_column + d)
+                        tiles.clear(into_v, j, dv_column, dv_column + d)
+            for left in range(unseen, block_sees, key_block):
                 columns = min(key_block, block_sees - left)
                 gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded,
                      zero, weights, step)
@@ -102,23 +108,24 @@ def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
                 for i in range(count):
                     query = first + i
                     sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
+                    begin = min(sees, max(0, query + tk - tq + 1 - window - left)) if causal else 0
                     used = tiles.padded(sees, weights)
-                    hides = masked or sees < max(used, columns)
+                    hides = masked or begin > 0 or sees < max(used, columns)
                     if hides:
-                        tiles.hide(weights, i, sees, used, mask, b, h, query, left)
+                        tiles.hide(weights, i, begin, sees, used, mask, b, h, query, left)
                     if drop:
                         element = ((b * heads + h) * tq + query) * tk + left
                         offset = philox.factors(factors, element, sees, key, threshold, kept)
                         tiles.multiply(dweights, i, factors, offset, sees)
                     tiles.softmax_backward(weights, dweights, i, used, log_sum_exp[b, h, query], delta[i])
                     if hides:
-                        tiles.forget(weights, i, sees, columns, mask, b, h, query, left)
-                        tiles.forget(dweights, i, sees, columns, mask, b, h, query, left)
+                        tiles.forget(weights, i, begin, sees, columns, mask, b, h, query, left)
+                        tiles.forget(dweights, i, begin, sees, columns, mask, b, h, query, left)
                     if drop:
                         tiles.multiply(weights, i, factors, offset, sees)
                 gemm(True, False, columns, d, count, one, weights, step, g[b, first:, column:], width,
                      added, into_v[left:, dv_column:], into_v.shape[1])
                 gemm(True, False, columns, d, count, root, dweights, step, q[b, first:, column:], q_step,
                      added, into_k[left:, dk_column:], into_k.shape[1])
-                gemm(False, False, count, d, columns, root, dweights, step, k[b, left:, column:], k_step,
-                     zero if left == 0 else one, dq[b, first:, dq_column:], dq.shape[2])
+                gemm(False, False, count, d, columns, root, dweights, step, k[b, left:, kv_column:], k_step,
+                     zero if left == unseen else one, dq[b, first:, dq_column:], dq.shape[2])

@@ -47,23 +47,27 @@ def padded(columns, scores):
 
 
 @register_jitable
-def hide(scores, i, seen, columns, mask, batch, head, query, first_key):
-    """Set row i to −inf where its query does not see the key: from column `seen` on, and where the mask is false."""
+def hide(scores, i, begin, seen, columns, mask, batch, head, query, first_key):
+    """Set row i to −inf where its query sees no key: outside of columns begin … seen − 1, and where the mask is false."""
+    for j in range(begin):
+        scores[i, j] = -np.inf
     for j in range(seen, columns):
         scores[i, j] = -np.inf
     if mask.size > 0:
-        for j in range(seen):
+        for j in range(begin, seen):
             if not mask[batch, head, query, first_key + j]:
                 scores[i, j] = -np.inf
 
 
 @register_jitable
-def forget(tile, i, seen, columns, mask, batch, head, query, first_key):
+def forget(tile, i, begin, seen, columns, mask, batch, head, query, first_key):
     """Set row i to 0 where its query sees no key: the exponential of −inf was small, but not 0."""
+    for j in range(begin):
+        tile[i, j] = tile.dtype.type(0)
     for j in range(seen, columns):
         tile[i, j] = tile.dtype.type(0)
     if mask.size > 0:
-        for j in range(seen):
+        for j in range(begin, seen):
             if not mask[batch, head, query, first_key + j]:
                 tile[i, j] = tile.dtype.type(0)
 
