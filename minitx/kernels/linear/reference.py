@@ -5,13 +5,13 @@ from scipy.special import erf
 from ..dropout import philox
 from ..dropout.reference import dropout
 
-ACTIVATIONS = ("none", "relu", "gelu")
+ACTIVATIONS = ("none", "relu", "gelu", "gelu_tanh")
 
 
 def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient=True):
     """out = dropout(f(x Wᵀ + b)).
 
-    x (..., in), weight (out, in), bias (out,) or None; `activation` is "none", "relu" or "gelu"; `p` and `key` are
+    x (..., in), weight (out, in), bias (out,) or None; `activation` is one of ACTIVATIONS; `p` and `key` are
     those of `dropout`. Returns out (..., out) and what the backward pass needs of it: the slope ∂out/∂pre for GELU,
     `out` itself for ReLU, None otherwise, or if there is to be no backward pass (`needs_gradient`).
     Dropout needs an activation: without one, use the kernel that adds the result to the residual.
@@ -26,8 +26,13 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
     if activation == "relu":
         out = np.where(pre < 0, pre.dtype.type(0), pre) * mask
         return out, out if needs_gradient else None
-    cdf = 0.5 * (1 + erf(pre * 0.5**0.5))
-    density = np.exp(-0.5 * pre * pre) * (2 * np.pi) ** -0.5
+    if activation == "gelu":
+        cdf = 0.5 * (1 + erf(pre * 0.5**0.5))
+        density = np.exp(-0.5 * pre * pre) * (2 * np.pi) ** -0.5
+    else:
+        u = (2 / np.pi) ** 0.5 * (pre + 0.044715 * pre * pre * pre)
+        cdf = 0.5 * (1 + np.tanh(u))
+        density = 2 * cdf * (1 - cdf) * (2 / np.pi) ** 0.5 * (1 + 3 * 0.044715 * pre * pre)
     return pre * cdf * mask, (cdf + pre * density) * mask if needs_gradient else None
 
 
@@ -38,7 +43,7 @@ def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, 
     """
     if activation == "relu":
         g = np.where(saved > 0, g * g.dtype.type(philox.split(p)[1]), g.dtype.type(0))
-    elif activation == "gelu":
+    elif activation != "none":
         g = g * saved
     rows = g.reshape(-1, g.shape[-1])
     dx = g @ weight if needs[0] else None
