@@ -14,11 +14,13 @@ from ..kernels.gelu import gelu as _gelu, gelu_backward as _gelu_backward
 from ..kernels.layer_norm import add_layer_norm as _add_layer_norm, add_layer_norm_backward as _add_layer_norm_backward
 from ..kernels.layer_norm import layer_norm as _layer_norm, layer_norm_backward as _layer_norm_backward
 from ..kernels.linear import linear as _linear, linear_backward as _linear_backward
+from ..kernels.rms_norm import rms_norm as _rms_norm, rms_norm_backward as _rms_norm_backward
+from ..kernels.rotary import rotary as _rotary
 from ..kernels.softmax import log_softmax as _log_softmax, log_softmax_backward as _log_softmax_backward
 from ..kernels.softmax import softmax as _softmax, softmax_backward as _softmax_backward
+from ..kernels.swiglu import swiglu as _swiglu, swiglu_backward as _swiglu_backward
 from . import random
 from .graph import op
-from .ops import mean, power, square
 
 
 def _along(kernel, axis, *arrays):
@@ -78,10 +80,34 @@ def _(g, weight, total, mean, rstd, p, key):
     return _add_layer_norm_backward(g, None, total, weight, mean, rstd, p, key)
 
 
+@op(reference=_first(_rms_norm), residuals="rstd")
 def rms_norm(x, weight=None, *, eps=1e-6):
     """x / √(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich 2019)."""
-    normalised = x * power(mean(square(x), axis=-1, keepdims=True) + eps, -0.5)
-    return normalised if weight is None else normalised * weight
+    return _rms_norm(x, weight, eps)
+
+
+rms_norm.vjp(lambda g, x, weight, rstd: _rms_norm_backward(g, x, weight, rstd))
+
+
+@op(reference=_swiglu.reference)
+def swiglu(x):
+    """silu(gate) · value, the gates being the first half of x's last axis (Shazeer 2020): the hidden features of a gated feed-forward network."""
+    return _swiglu(x)
+
+
+swiglu.vjp(lambda g, x: _swiglu_backward(g, x))
+
+
+@op(reference=_rotary.reference)
+def rotary(x, cos, sin, *, heads, start=None):
+    """x (batch, time, width) with the first `heads` heads turned by their positions (Su et al. 2021), which begin at `start` (batch,), by default 0.
+
+    cos, sin (positions, d_head / 2): of the angle at each position, in each of a head's planes; no gradient flows to them.
+    """
+    return _rotary(x, cos, sin, heads, start)
+
+
+rotary.vjp(lambda g, cos, sin, heads, start: (_rotary(g, cos, -sin, heads, start), None, None))
 
 
 @op(reference=_gelu.reference)
@@ -133,24 +159,24 @@ def _(g, ids, shapes, into):
     return _embedding_backward(g, ids, shapes[0][0], into[0]), None
 
 
-def _reference_attention(q, k, v, mask, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
-    return _attention.reference(q, k, v, heads, causal, lengths, p, key, mask)[0]
+def _reference_attention(q, k, v, mask, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
+    return _attention.reference(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window)[0]
 
 
 @op(reference=_reference_attention, residuals="log_sum_exp")
-def attention(q, k, v, mask=None, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
+def attention(q, k, v, mask=None, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
     """softmax(q kᵀ / √d) v for each head (Vaswani et al. 2017, section 3.2), never storing the time × time weights.
 
-    q (batch, query time, heads · d); k, v (batch, key time, heads · d). `lengths` (batch,): how many keys are real. `causal`: query i sees
-    keys up to i + (key time − query time). `mask`: booleans that broadcast to (batch, heads, query time, key time), True where a query may look.
+    q (batch, query time, heads · d); k, v (batch, key time, kv_heads · d), by default as many heads. `lengths` (batch,): how many keys are real. `causal`: query i sees
+    keys up to i + (key time − query time), with `window` only the last so many of them. `mask`: booleans that broadcast to (batch, heads, query time, key time), True where a query may look.
     `p`, `key`: dropout on the weights. A query that sees nothing gives zeros.
     """
-    return _attention(q, k, v, heads, causal, lengths, p, key, mask)
+    return _attention(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window)
 
 
 @attention.vjp
-def _(g, q, k, v, mask, out, log_sum_exp, heads, causal, lengths, p, key):
-    return *_attention_backward(g, q, k, v, out, log_sum_exp, heads, causal, lengths, p, key, mask), None
+def _(g, q, k, v, mask, out, log_sum_exp, heads, causal, lengths, p, key, kv_heads, window):
+    return *_attention_backward(g, q, k, v, out, log_sum_exp, heads, causal, lengths, p, key, mask, False, kv_heads, window), None
 
 
 def _parts(packed, n):
@@ -159,34 +185,41 @@ def _parts(packed, n):
     return tuple(packed[..., i * width:(i + 1) * width] for i in range(n))
 
 
-def _reference_self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
-    return _attention.reference(*_parts(qkv, 3), heads, causal, lengths, p, key)[0]
+def _heads_of(qkv, heads, kv_heads):
+    """Queries, keys and values of a projection (batch, time, (heads + 2 · kv_heads) · d), as views."""
+    kv_heads = kv_heads or heads
+    d = qkv.shape[-1] // (heads + 2 * kv_heads)
+    return qkv[..., :heads * d], *_parts(qkv[..., heads * d:], 2)
+
+
+def _reference_self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
+    return _attention.reference(*_heads_of(qkv, heads, kv_heads), heads, causal, lengths, p, key, None, kv_heads, window)[0]
 
 
 @op(reference=_reference_self_attention, residuals="log_sum_exp")
-def self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
-    """`attention` of queries, keys and values that lie side by side in one projection (batch, time, 3 · heads · d), read in place."""
-    return _attention(*_parts(qkv, 3), heads, causal, lengths, p, key)
+def self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
+    """`attention` of queries, keys and values side by side in one projection (batch, time, (heads + 2 · kv_heads) · d), read in place."""
+    return _attention(*_heads_of(qkv, heads, kv_heads), heads, causal, lengths, p, key, None, kv_heads, window)
 
 
 @self_attention.vjp
-def _(g, qkv, out, log_sum_exp, heads, causal, lengths, p, key):
-    return _attention_backward(g, *_parts(qkv, 3), out, log_sum_exp, heads, causal, lengths, p, key, packed=True)
+def _(g, qkv, out, log_sum_exp, heads, causal, lengths, p, key, kv_heads, window):
+    return _attention_backward(g, *_heads_of(qkv, heads, kv_heads), out, log_sum_exp, heads, causal, lengths, p, key, None, True, kv_heads, window)
 
 
-def _reference_cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0):
-    return _attention.reference(q, *_parts(kv, 2), heads, False, lengths, p, key)[0]
+def _reference_cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0, kv_heads=None):
+    return _attention.reference(q, *_parts(kv, 2), heads, False, lengths, p, key, None, kv_heads)[0]
 
 
 @op(reference=_reference_cross_attention, residuals="log_sum_exp")
-def cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0):
-    """`attention` of q (batch, query time, heads · d) to keys and values side by side in one projection (batch, key time, 2 · heads · d)."""
-    return _attention(q, *_parts(kv, 2), heads, False, lengths, p, key)
+def cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0, kv_heads=None):
+    """`attention` of q (batch, query time, heads · d) to keys and values side by side in one projection (batch, key time, 2 · kv_heads · d)."""
+    return _attention(q, *_parts(kv, 2), heads, False, lengths, p, key, None, kv_heads)
 
 
 @cross_attention.vjp
-def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key):
-    return _attention_backward(g, q, *_parts(kv, 2), out, log_sum_exp, heads, False, lengths, p, key, packed="kv")
+def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key, kv_heads):
+    return _attention_backward(g, q, *_parts(kv, 2), out, log_sum_exp, heads, False, lengths, p, key, None, "kv", kv_heads)
 
 
 def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):

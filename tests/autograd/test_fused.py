@@ -26,6 +26,12 @@ def strided(x):
     return ops.stack((x, 2 * x), axis=-1)[..., 0]
 
 
+def turned(x, **options):
+    """`rotary` of heads of 4 features."""
+    angles = np.outer(np.arange(9), [1.0, 0.1])
+    return fused.rotary(x, np.cos(angles).astype(x.dtype), np.sin(angles).astype(x.dtype), **options)
+
+
 IDS = np.array([[2, 0, 2], [4, 2, 0]])
 TARGETS = np.array([1, -100, 3, 0, 3])
 LENGTHS = np.array([4, 1, 0])
@@ -48,7 +54,16 @@ CASES = {
     "add_layer_norm, dropout": (lambda *xs: fused.add_layer_norm(*xs, p=0.4, key=KEY),
                                 normal(2, 3, 6), normal(2, 3, 6, seed=1), normal(6), normal(6, seed=1)),
     "add_layer_norm, to itself": (lambda x, w, b: fused.add_layer_norm(x, x, w, b), normal(3, 6), normal(6), normal(6, seed=1)),
-    "rms_norm": (fused.rms_norm, normal(3, 6), normal(6)),
+    "rms_norm": (fused.rms_norm, normal(2, 3, 6), normal(6)),
+    "rms_norm, no weight": (lambda x: fused.rms_norm(x, eps=0.1), normal(3, 6)),
+    "rms_norm, one row": (fused.rms_norm, normal(6), normal(6)),
+    "rms_norm, no rows": (fused.rms_norm, normal(0, 6), normal(6)),
+    "swiglu": (fused.swiglu, normal(2, 3, 8)),
+    "swiglu, one row": (fused.swiglu, normal(8)),
+    "swiglu, no rows": (fused.swiglu, normal(0, 8)),
+    "rotary": (lambda x: turned(x, heads=2), normal(2, 3, 8)),
+    "rotary, some heads, from later on": (lambda x: turned(x, heads=1, start=np.array([4, 0])), normal(2, 3, 7)),
+    "rotary, no time": (lambda x: turned(x, heads=2), normal(2, 0, 8)),
     "gelu": (fused.gelu, normal(3, 5)),
     "linear": (fused.linear, normal(2, 3, 4), normal(5, 4), normal(5)),
     "linear, one row": (fused.linear, normal(4), normal(5, 4), normal(5)),
@@ -58,6 +73,7 @@ CASES = {
     "linear, relu, dropout": (lambda *xs: fused.linear(*xs, activation="relu", p=0.3, key=KEY),
                               normal(3, 4), normal(5, 4), normal(5)),
     "linear, gelu": (lambda *xs: fused.linear(*xs, activation="gelu"), normal(3, 4), normal(5, 4), normal(5)),
+    "linear, gelu_tanh, dropout": (lambda *xs: fused.linear(*xs, activation="gelu_tanh", p=0.3, key=KEY), normal(3, 4), normal(5, 4), normal(5)),
     "linear, gelu, dropout, no bias": (lambda *xs: fused.linear(*xs, activation="gelu", p=0.3, key=KEY),
                                        normal(3, 4), normal(5, 4)),
     "dropout": (lambda x: fused.dropout(x, 0.5, key=KEY), normal(3, 5)),
@@ -77,11 +93,18 @@ CASES = {
     "attention, mask": (lambda *xs: fused.attention(*xs, MASK, heads=2), normal(2, 3, 6), normal(2, 4, 6), normal(2, 4, 6, seed=1)),
     "attention, everything": (lambda *xs: fused.attention(*xs, MASK, heads=2, causal=True, lengths=LENGTHS, p=0.25, key=KEY),
                               normal(3, 3, 4), normal(3, 4, 4), normal(3, 4, 4, seed=1)),
+    "attention, shared keys, window": (lambda *xs: fused.attention(*xs, heads=4, kv_heads=2, causal=True, window=2),
+                                       normal(2, 3, 8), normal(2, 5, 4), normal(2, 5, 4, seed=1)),
+    "attention, one head of keys, everything": (
+        lambda *xs: fused.attention(*xs, MASK, heads=3, kv_heads=1, causal=True, window=2, lengths=LENGTHS, p=0.25, key=KEY),
+        normal(3, 3, 6), normal(3, 4, 2), normal(3, 4, 2, seed=1)),
+    "self_attention, shared keys, window": (lambda x: fused.self_attention(x, heads=4, kv_heads=2, causal=True, window=3), normal(2, 5, 16)),
     "self_attention": (lambda x: fused.self_attention(x, heads=2, causal=True), normal(2, 4, 12)),
     "self_attention, lengths, dropout": (lambda x: fused.self_attention(x, heads=2, lengths=LENGTHS, p=0.25, key=KEY),
                                          normal(3, 4, 12)),
     "self_attention, one position": (lambda x: fused.self_attention(x, heads=2, causal=True), normal(2, 1, 12)),
     "cross_attention": (lambda q, kv: fused.cross_attention(q, kv, heads=2), normal(2, 3, 6), normal(2, 5, 12)),
+    "cross_attention, shared keys": (lambda q, kv: fused.cross_attention(q, kv, heads=4, kv_heads=2), normal(2, 3, 8), normal(2, 5, 8)),
     "cross_attention, lengths, dropout": (lambda q, kv: fused.cross_attention(q, kv, heads=3, lengths=LENGTHS, p=0.25, key=KEY),
                                           normal(3, 2, 6), normal(3, 4, 12)),
     **{f"cross_entropy, {reduction}, smoothing {s}": (
@@ -149,7 +172,7 @@ def test_float32_stays_float32(name):
 @pytest.mark.parametrize("name", CASES)
 def test_arrays_give_arrays_and_nothing_is_recorded_without_gradients(name):
     function, *arrays = CASES[name]
-    if name not in ("dropout", "rms_norm", "layer_norm, bias alone") and "entropy, time" not in name:
+    if name not in ("dropout", "layer_norm, bias alone") and "entropy, time" not in name:
         assert isinstance(function(*arrays), (np.ndarray, np.generic))
     with no_grad():
         assert not function(*[tensor(array, requires_grad=True) for array in arrays]).requires_grad
