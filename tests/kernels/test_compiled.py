@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from minitx.kernels.runtime import compiled
+
 PROGRAM = """
 import hashlib
 import numpy as np
@@ -20,6 +22,13 @@ g, x, weight, mean, rstd = (draw(shape).astype(np.float32) for shape in ((500, 1
 dx = layer_norm_backward(g, x, weight, mean, np.abs(rstd))[0]
 print(missing, hashlib.sha256(dx.tobytes()).hexdigest())
 """
+
+
+def test_only_kernels_that_a_run_needs_are_compiled(monkeypatch):
+    monkeypatch.setattr(compiled, "_is_cached", lambda kernel: False)
+    common, llama = (compiled.missing("float32", folders) for folders in ((), ("rms_norm", "rotary", "swiglu")))
+    assert {title.split(":")[0] for title in llama} - {title.split(":")[0] for title in common} == {"rms_norm", "rotary", "swiglu"}
+    assert {title.split(":")[0] for title in compiled.missing("float32")} - {title.split(":")[0] for title in common} == {"layer_norm"}
 
 
 def test_the_first_run_has_the_bits_of_all_later_ones(tmp_path):

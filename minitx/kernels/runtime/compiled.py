@@ -18,7 +18,7 @@ _guard = threading.RLock()
 _REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
 _kernels = []  # every compiled function of the modules imported so far
 _PACKAGE = "minitx.kernels."
-_FILES = ("linear.cpu", "attention.cpu", "layer_norm.cpu", "cross_entropy.cpu", "embedding.cpu", "dropout.cpu", "adam.cpu", "softmax.cpu")
+_COMMON = ("linear", "attention", "cross_entropy", "embedding", "dropout", "adam", "softmax")  # folders of what every model needs
 
 
 def compiled(signature, **options):
@@ -58,9 +58,9 @@ def compiled(signature, **options):
     return decorate
 
 
-def missing(dtype):
-    """Titles of the kernels of training and translation that this machine has not compiled for `dtype` yet."""
-    return [title for title, kernel in _all().items() if dtype != "float32" or not _is_cached(kernel)]
+def missing(dtype, folders=("layer_norm",)):
+    """Titles of the kernels that this machine has not compiled for `dtype` yet: those that every model needs, and those in `folders`."""
+    return [title for title, kernel in _kernels_in(*_COMMON, *folders).items() if dtype != "float32" or not _is_cached(kernel)]
 
 
 def compile_in_two(titles, dtype):
@@ -71,9 +71,10 @@ def compile_in_two(titles, dtype):
     """
     if not titles:
         return
-    if not all(_cache_folder(_all()[title]) for title in titles):
-        for title in titles:
-            _all()[title].prepare(np.dtype(dtype))
+    kernels = _kernels_of(titles)
+    if not all(map(_cache_folder, kernels)):
+        for title, kernel in zip(titles, kernels):
+            kernel.prepare(np.dtype(dtype))
             yield title
         return
     reader, writer = os.pipe()
@@ -84,19 +85,24 @@ def compile_in_two(titles, dtype):
         with open(reader, encoding="utf-8") as lines:
             for line in lines:
                 yield line.strip()
-        for title in titles:
-            _all()[title].prepare(np.dtype(dtype))  # what the helpers could not write to the cache is compiled here
+        for kernel in kernels:
+            kernel.prepare(np.dtype(dtype))  # what the helpers could not write to the cache is compiled here
     finally:
         for helper in helpers:
             helper.kill()
             helper.wait()
 
 
-def _all():
-    """{title: kernel} of everything that a run may use."""
-    for file in _FILES:
-        importlib.import_module(_PACKAGE + file)
-    return {kernel.title: kernel for kernel in _kernels if hasattr(kernel.dispatcher, "stats")}
+def _kernels_in(*folders):
+    """{title: kernel} of these folders."""
+    for folder in folders:
+        importlib.import_module(f"{_PACKAGE}{folder}.cpu")
+    return {kernel.title: kernel for kernel in _kernels if kernel.title.split(":")[0] in folders and hasattr(kernel.dispatcher, "stats")}
+
+
+def _kernels_of(titles):
+    known = _kernels_in(*dict.fromkeys(title.split(":")[0] for title in titles))
+    return [known[title] for title in titles]
 
 
 def _is_cached(kernel):
@@ -124,6 +130,6 @@ if __name__ == "__main__":
     from minitx.kernels.runtime import compiled as _this, threads  # the module that the kernels register with, which is not __main__
 
     threads.start()
-    for _title in sys.argv[2:]:
-        _this._all()[_title].prepare(np.dtype(sys.argv[1]))
-        print(_title, flush=True)
+    for _kernel in _this._kernels_of(sys.argv[2:]):
+        _kernel.prepare(np.dtype(sys.argv[1]))
+        print(_kernel.title, flush=True)
