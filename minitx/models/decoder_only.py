@@ -1,14 +1,17 @@
-"""The decoder-only Transformer of Radford et al. 2018 and 2019 (GPT): half of the encoder-decoder, and a language model.
+"""The decoder-only Transformer, a language model: GPT (Radford et al. 2018 and 2019), and with other parts in the same places Llama (Touvron et al. 2023).
 
     ids ─ embed ─ + positions ─ layers (each position looks at itself and to its left) ─ norm ─ output layer ─ next id
 
 There is no second sequence to look at, so a layer is that of the encoder, with a causal mask. In training every position predicts the next id at
 once; in generation the model is fed what it has said itself, one id at a time, behind a prompt.
+
+    GPT:    DecoderOnly(50257)
+    Llama:  DecoderOnly(32000, normalization="rms", activation="swiglu", positions="rotary", n_kv_heads=2, bias=False, tie_embeddings=False)
 """
 import numpy as np
 
 from ..autograd import fused, no_grad
-from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, LayerNorm, Linear, Module, Positions
+from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary
 
 PAD = 0
 
@@ -19,23 +22,31 @@ class DecoderOnly(Module):
     Args:
         vocabulary: how many different ids there are.
         d_model: features of every vector between the layers; n_heads attention heads share them.
-        n_layers: how many; d_ff: hidden features of the feed-forward networks, by default 4 · d_model.
-        activation: "gelu" or "relu"; positions: "learned" or "sinusoidal".
+        n_kv_heads: heads of keys and values, by default n_heads; fewer make the cache smaller (Ainslie et al. 2023).
+        n_layers: how many; d_ff: hidden features of the feed-forward networks, by default 4 · d_model, or with gates two thirds of that.
+        normalization: "layer" or "rms"; eps: what it adds to a variance or mean square.
+        activation: "gelu", "gelu_tanh" (as GPT-2 approximates it), "relu" or "swiglu".
+        positions: "learned", "sinusoidal" or "rotary"; rotary_base, rotary_scaling: see `nn.Rotary`.
         tie_embeddings: whether the embedding is also the output layer (Press and Wolf 2017).
-        bias: whether linear layers and norms add a learnt vector.
+        bias: whether linear layers and layer norms add a learnt vector.
+        window: how many positions a position sees at most, itself included; None for all.
         max_length: the longest sequence in ids; seed: of the initial weights.
     """
 
-    def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_layers=4, d_ff=None, dropout=0.0, activation="gelu", positions="learned",
-                 tie_embeddings=True, bias=True, max_length=256, seed=0):
+    def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_kv_heads=None, n_layers=4, d_ff=None, dropout=0.0, normalization="layer",
+                 activation="gelu", positions="learned", tie_embeddings=True, bias=True, window=None, max_length=256, seed=0,
+                 eps=1e-5, rotary_base=10000.0, rotary_scaling=None):
         generator = np.random.default_rng(seed)
-        layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff or 4 * d_model, "dropout": dropout, "norm": "pre", "activation": activation,
-                 "generator": generator, "bias": bias}
+        rotary = Rotary(d_model // n_heads, max_length, rotary_base, rotary_scaling) if positions == "rotary" else None
+        d_ff = d_ff or (8 * d_model // 3 if activation == "swiglu" else 4 * d_model)  # with gates a third matrix: as many weights (Shazeer 2020)
+        layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "norm": "pre", "activation": activation,
+                 "generator": generator, "bias": bias, "normalization": normalization, "eps": eps,
+                 "n_kv_heads": n_kv_heads, "window": window, "rotary": rotary}
         self.embedding = Embedding(vocabulary, d_model, generator)
-        self.positions = Positions(positions, max_length, d_model, generator)
+        self.positions = Positions("none" if rotary else positions, max_length, d_model, generator)
         self.dropout = Dropout(dropout)
         self.layers = [EncoderLayer(**layer) for _ in range(n_layers)]
-        self.norm = LayerNorm(d_model, bias=bias)
+        self.norm = Norm(normalization, d_model, eps, bias)
         self.output = None if tie_embeddings else Linear(d_model, vocabulary, bias=False, generator=generator)
         # √d brings embeddings to the size of a sinusoidal table (Vaswani et al. 2017, section 3.4); learnt positions are as small as they are.
         self.scale = d_model ** 0.5 if positions == "sinusoidal" else 1.0

@@ -8,16 +8,29 @@ from .module import Module, Parameter
 
 
 class MultiHeadAttention(Module):
-    """Queries look up values by their keys, in `n_heads` subspaces at once; parameters are named and shaped as in torch.nn.MultiheadAttention."""
+    """Queries look up values by their keys, in `n_heads` subspaces at once; parameters are named and shaped as in torch.nn.MultiheadAttention.
 
-    def __init__(self, d_model, n_heads, dropout=0.0, bias=True, generator=None):
+    Args:
+        n_kv_heads: heads of keys and values, by default `n_heads`; each serves several of the queries, which makes a decoder's cache as much smaller
+            (grouped-query attention, Ainslie et al. 2023; with 1 multi-query attention, Shazeer 2019).
+        window: in causal attention, how many positions a query sees at most, up to its own (Beltagy et al. 2020); None for all.
+        rotary: a `Rotary` that turns queries and keys by where they stand, in self-attention.
+    """
+
+    def __init__(self, d_model, n_heads, dropout=0.0, bias=True, generator=None, n_kv_heads=None, window=None, rotary=None):
+        n_kv_heads = n_kv_heads or n_heads
         if d_model % n_heads:
             raise ValueError(f"n_heads: {n_heads} heads do not divide d_model = {d_model}")
+        if n_heads % n_kv_heads:
+            raise ValueError(f"n_kv_heads: {n_kv_heads} heads of keys and values do not divide n_heads = {n_heads}")
         generator = generator or np.random.default_rng()
-        self.in_proj_weight = Parameter(xavier_uniform(generator, (3 * d_model, d_model)))  # rows of the queries, the keys, the values
-        self.in_proj_bias = Parameter(np.zeros(3 * d_model, np.float32)) if bias else None
+        width = n_kv_heads * (d_model // n_heads)
+        self.ends = (0, d_model, d_model + width, d_model + 2 * width)  # of the rows of queries, keys and values
+        self.in_proj_weight = Parameter(xavier_uniform(generator, (self.ends[-1], d_model)))
+        self.in_proj_bias = Parameter(np.zeros(self.ends[-1], np.float32)) if bias else None
         self.out_proj = Linear(d_model, d_model, bias=bias, generator=generator)
-        self.d_model, self.n_heads, self.dropout = d_model, n_heads, dropout
+        self.d_model, self.n_heads, self.n_kv_heads, self.dropout = d_model, n_heads, n_kv_heads, dropout
+        self.window, self.rotary = window, rotary
 
     def forward(self, x, memory=None, *, causal=False, lengths=None, cache=None):
         """x (batch, time, d_model) attends to itself, or to `memory` (batch, memory time, d_model).
@@ -26,48 +39,70 @@ class MultiHeadAttention(Module):
         have several rows for each of the memory, one behind the other, which are hypotheses about the same sentence.
         """
         p = self.dropout if self.training else 0.0
-        options = {"heads": self.n_heads, "lengths": lengths, "p": p, "key": random.next_key() if p else 0}
+        options = {"heads": self.n_heads, "kv_heads": self.n_kv_heads, "lengths": lengths, "p": p, "key": random.next_key() if p else 0}
         if cache is not None:
             return self.out_proj(self._cached(x, memory, cache, lengths))
         if memory is None:
-            return self.out_proj(fused.self_attention(fused.linear(x, self.in_proj_weight, self.in_proj_bias), causal=causal, **options))
+            return self.out_proj(fused.self_attention(self._projection(x), causal=causal, window=self.window if causal else None, **options))
         return self.out_proj(fused.cross_attention(self._project(x, 0, 1), self._project(memory, 1, 3), **options))
 
     def weights(self, x, memory=None, *, causal=False, lengths=None):
         """Who looks where: (batch, heads, time, memory time), rows summing to 1, as an array. For pictures; `forward` never forms it."""
         from ..kernels.attention.reference import attention_weights
 
-        source = x if memory is None else memory
-        return attention_weights(self._project(x, 0, 1).data, self._project(source, 1, 2).data, self.n_heads, causal, lengths)
+        if memory is None:
+            qkv = self._projection(x).data
+            query, keys = qkv[..., :self.ends[1]], qkv[..., self.ends[1]:self.ends[2]]
+        else:
+            query, keys = self._project(x, 0, 1).data, self._project(memory, 1, 2).data
+        return attention_weights(query, keys, self.n_heads, causal, lengths, None, self.n_kv_heads, self.window if causal else None)
+
+    def _projection(self, x, start=0):
+        """Queries, keys and values of x side by side: (batch, time, ends[3]), queries and keys turned where positions are rotary."""
+        qkv = fused.linear(x, self.in_proj_weight, self.in_proj_bias)
+        return qkv if self.rotary is None else self.rotary(qkv, self.n_heads + self.n_kv_heads, start)
 
     def cached_weights(self, cache, lengths):
         """`weights` of the last step, in which one position of each row looked at a memory: (rows, heads, memory time)."""
         from ..kernels.attention.reference import attention_weights
 
-        weights = attention_weights(cache.query.data, cache.keys_and_values()[0], self.n_heads, False, lengths)  # (sentences, heads, rows each, time)
+        weights = attention_weights(cache.query.data, cache.keys_and_values()[0], self.n_heads, False, lengths, None,
+                                    self.n_kv_heads)  # (sentences, heads, rows each, time)
         return weights.swapaxes(1, 2).reshape(-1, self.n_heads, weights.shape[-1])
 
     def _project(self, x, first, last):
-        """Thirds `first` to `last` of the projection: 0 the queries, 1 the keys, 2 the values."""
-        rows = slice(first * self.d_model, last * self.d_model)
+        """Parts `first` to `last` of the projection: 0 the queries, 1 the keys, 2 the values."""
+        rows = slice(self.ends[first], self.ends[last])
         return fused.linear(x, self.in_proj_weight[rows], None if self.in_proj_bias is None else self.in_proj_bias[rows])
 
     def _cached(self, x, memory, cache, lengths):
         if memory is not None:
             if cache.used == 0:
                 cache.append(self._project(memory, 1, 3).data)
+            options = {}
             # To the kernel, the rows of a sentence are further positions of one row, so its keys and values exist and are read once.
             query = cache.query = self._project(x, 0, 1).reshape(len(memory), -1, self.d_model)
         else:
-            qkv = fused.linear(x, self.in_proj_weight, self.in_proj_bias)
+            start = cache.used if lengths is None else lengths - x.shape[1]
+            qkv = self._projection(x, start)
             query, new = qkv[..., :self.d_model], qkv.data[..., self.d_model:]
             cache.append(new, lengths)
+            options = {"causal": True, "window": self.window}
+            if np.ptp(start) and (self.window or x.shape[1] > 1):  # the rows' queries do not stand at the same places
+                options = {"mask": _seen(start[:, None] + np.arange(x.shape[1]), cache.used, self.window)}
         keys, values = cache.keys_and_values()
-        return fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, causal=memory is None, lengths=lengths).reshape(x.shape)
+        out = fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, kv_heads=self.n_kv_heads, lengths=lengths, **options)
+        return out.reshape(x.shape)
+
+
+def _seen(positions, time, window):
+    """Which of `time` keys the queries at `positions` (rows, queries) see: a mask (rows, 1, queries, time)."""
+    behind = positions[:, None, :, None] - np.arange(time)
+    return (behind >= 0) & (behind < (window or time))
 
 
 class KeyValueCache:
-    """Keys and values of the positions seen so far, in memory reserved beforehand: (rows, capacity, 2 · d_model).
+    """Keys and values of the positions seen so far, side by side in memory reserved beforehand: (rows, capacity, 2 · n_kv_heads · d_head).
 
     Rows may differ in length: beyond its own, what a row holds is padding, and is overwritten as it grows.
     """
@@ -77,7 +112,7 @@ class KeyValueCache:
         self.query = None  # of the last step, where a memory is looked at
 
     def append(self, keys_and_values, lengths=None):
-        """Add the keys and values (rows, new, 2 · d_model) of the next positions, which end at `lengths` (rows,), or behind the longest row."""
+        """Add the keys and values (rows, new, both widths) of the next positions, which end at `lengths` (rows,), or behind the longest row."""
         rows, new, width = keys_and_values.shape
         used = self.used + new if lengths is None else int(np.max(lengths, initial=0))
         if self._store is None:
@@ -91,7 +126,7 @@ class KeyValueCache:
         self.used = used
 
     def keys_and_values(self):
-        """Two views (rows, used, d_model)."""
+        """Two views (rows, used, n_kv_heads · d_head)."""
         half = self._store.shape[2] // 2
         return self._store[:, :self.used, :half], self._store[:, :self.used, half:]
 

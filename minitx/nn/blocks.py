@@ -3,7 +3,7 @@
 Names of parameters are those of torch.nn.TransformerEncoderLayer and TransformerDecoderLayer.
 """
 from .attention import MultiHeadAttention
-from .layers import Dropout, LayerNorm, Linear
+from .layers import Dropout, LayerNorm, Linear, Norm
 from .module import Module
 
 
@@ -32,13 +32,16 @@ class Block(Module):
 
 
 class EncoderLayer(Block):
-    """Self-attention, then feed-forward: (batch, time, d_model) to the same shape. With a causal mask it is the layer of a decoder-only model."""
+    """Self-attention, then feed-forward: (batch, time, d_model) to the same shape. With a causal mask it is the layer of a decoder-only model.
+
+    `attention`: further options of `MultiHeadAttention`.
+    """
 
     def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, bias=True, activation_dropout=None,
-                 attention_dropout=0.0):
-        self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, bias=bias, generator=generator)
+                 attention_dropout=0.0, normalization="layer", eps=1e-5, **attention):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, bias=bias, generator=generator, **attention)
         super().__init__(d_model, d_ff, dropout, norm, activation, generator, bias, activation_dropout)
-        self.norm1, self.norm2 = LayerNorm(d_model, bias=bias), LayerNorm(d_model, bias=bias)
+        self.norm1, self.norm2 = (Norm(normalization, d_model, eps, bias) for _ in range(2))
 
     def forward(self, x, lengths=None, causal=False, cache=None):
         """x (batch, time, d_model); the first `lengths` positions of each row are real. With a cache, x holds only the positions not seen yet."""
@@ -54,7 +57,7 @@ class DecoderLayer(Block):
         self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator)
         self.multihead_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator)
         super().__init__(d_model, d_ff, dropout, norm, activation, generator, activation_dropout=activation_dropout)
-        self.norm1, self.norm2, self.norm3 = LayerNorm(d_model), LayerNorm(d_model), LayerNorm(d_model)
+        self.norm1, self.norm2, self.norm3 = (Norm("layer", d_model) for _ in range(3))
 
     def forward(self, x, memory, memory_lengths, self_cache=None, cross_cache=None):
         """x (batch, time, d_model), memory (batch, source time, d_model); with caches, x holds only the positions not seen yet."""

@@ -1,7 +1,7 @@
-"""The small layers: Linear, Embedding, LayerNorm, Dropout, and the positions."""
+"""The small layers: Linear, Embedding, LayerNorm, RMSNorm, Dropout, and the positions."""
 import numpy as np
 
-from ..autograd import fused, random
+from ..autograd import Tensor, fused, random
 from .module import Module, Parameter
 
 
@@ -12,17 +12,23 @@ def xavier_uniform(generator, shape, gain=1.0):
 
 
 class Linear(Module):
-    """x Wᵀ + b: (..., in_features) to (..., out_features), with an activation ("none", "relu", "gelu") in the same kernel."""
+    """x Wᵀ + b: (..., in_features) to (..., out_features), with an activation ("none", "relu", "gelu", "gelu_tanh") in the same kernel.
+
+    With "swiglu" (Shazeer 2020) there are twice as many rows of W, first those of the gates: silu(x Wᵀ) · (x Vᵀ).
+    """
 
     def __init__(self, in_features, out_features, bias=True, activation="none", generator=None):
         generator = generator or np.random.default_rng()
-        self.weight = Parameter(xavier_uniform(generator, (out_features, in_features)))
-        self.bias = Parameter(np.zeros(out_features, np.float32)) if bias else None
+        rows = 2 * out_features if activation == "swiglu" else out_features
+        self.weight = Parameter(xavier_uniform(generator, (rows, in_features)))
+        self.bias = Parameter(np.zeros(rows, np.float32)) if bias else None
         self.activation = activation
 
     def forward(self, x, p=0.0):
         """`p`: dropout after the activation, while training."""
         p = p if self.training else 0.0
+        if self.activation == "swiglu":
+            return fused.dropout(fused.swiglu(fused.linear(x, self.weight, self.bias)), p)
         return fused.linear(x, self.weight, self.bias, activation=self.activation, p=p, key=random.next_key() if p else 0)
 
 
@@ -53,6 +59,29 @@ class LayerNorm(Module):
     def add(self, x, residual, p=0.0):
         """The norm of residual + dropout(x), in one pass."""
         return fused.add_layer_norm(x, residual, self.weight, self.bias, eps=self.eps, p=p, key=random.next_key() if p else 0)
+
+
+class RMSNorm(Module):
+    """Division by the root mean square of the features, and a learnt scale (Zhang and Sennrich 2019): a layer norm without mean and shift."""
+
+    def __init__(self, features, eps=1e-5):
+        self.weight = Parameter(np.ones(features, np.float32))
+        self.eps = eps
+
+    def forward(self, x):
+        """x (..., features)."""
+        return fused.rms_norm(x, self.weight, eps=self.eps)
+
+    def add(self, x, residual, p=0.0):
+        """The norm of residual + dropout(x)."""
+        return self(residual + fused.dropout(x, p))
+
+
+def Norm(kind, features, eps=1e-5, bias=True):
+    """A `LayerNorm` ("layer") or an `RMSNorm` ("rms")."""
+    if kind not in ("layer", "rms"):
+        raise ValueError(f"normalization: {kind!r} is not one of layer, rms")
+    return LayerNorm(features, eps, bias) if kind == "layer" else RMSNorm(features, eps)
 
 
 class Dropout(Module):
@@ -96,11 +125,57 @@ class Positions(Module):
         """x (batch, time, d_model), whose first vector stands at position `start`: one number, or (batch,) where the rows differ."""
         if self.kind == "none":
             return x
-        stop = int(np.max(start, initial=0)) + x.shape[1]
-        if stop > self.length:
-            raise ValueError(f"positions: {stop} positions are needed but the model has {self.length}; raise max_length")
+        stop = _stop(start, x.shape[1], self.length)
         rows = slice(start, stop) if np.ndim(start) == 0 else start[:, None] + np.arange(x.shape[1])
         if self.kind == "learned":
             return x + self.weight[rows]
         return x + self._table[rows].astype(x.dtype)
 
+
+
+class Rotary:
+    """Turns queries and keys by angles that grow with their position, so that attention depends on distances alone (Su et al. 2021).
+
+    Args:
+        d_head: features of a head; feature i and i + d_head/2 are a plane, turned by base^(−2i/d_head) per position.
+        length: how many positions there are.
+        scaling: None, or how frequencies were lowered to stretch a trained model over more positions: what Llama 3 calls "factor",
+            "low_freq_factor", "high_freq_factor" and "original_max_position_embeddings"; with a "factor" alone all alike (Chen et al. 2023).
+    """
+
+    def __init__(self, d_head, length, base=10000.0, scaling=None):
+        if d_head % 2:
+            raise ValueError(f"rotary positions turn pairs of features, but a head has {d_head}; choose d_model / n_heads even")
+        self.length, self._tables = length, {}
+        self.frequencies = base ** (-np.arange(0, d_head, 2) / d_head)
+        if scaling:
+            self.frequencies = _stretched(self.frequencies, **scaling)
+
+    def __call__(self, x, heads, start=0):
+        """x (batch, time, width) with its first `heads` heads turned, of which the first stand at position `start`, a number or (batch,)."""
+        cos, sin = self._table(_stop(start, x.shape[1], self.length), x.dtype)
+        return fused.rotary(x, cos, sin, heads=heads, start=np.broadcast_to(start, x.shape[:1]))
+
+    def _table(self, stop, dtype):
+        """Cosines and sines (positions, d_head/2) of at least `stop` positions; a model may have many more than it ever sees."""
+        if dtype not in self._tables or len(self._tables[dtype][0]) < stop:
+            angles = np.arange(min(self.length, 2 * stop))[:, None] * self.frequencies
+            self._tables[dtype] = Tensor(np.cos(angles).astype(dtype)), Tensor(np.sin(angles).astype(dtype))
+        return self._tables[dtype]
+
+
+def _stretched(frequencies, factor, low_freq_factor=None, high_freq_factor=None, original_max_position_embeddings=None):
+    """Frequencies of waves that did not fit into the trained length divided by `factor`, those that fitted often as they were (Llama 3.1)."""
+    if original_max_position_embeddings is None:
+        return frequencies / factor
+    turns = original_max_position_embeddings * frequencies / (2 * np.pi)  # within the trained length
+    kept = np.clip((turns - low_freq_factor) / (high_freq_factor - low_freq_factor), 0, 1)
+    return kept * frequencies + (1 - kept) * frequencies / factor
+
+
+def _stop(start, time, length):
+    """Where `time` positions from `start`, a number or an array, end at most; an error where that is beyond the model's `length`."""
+    stop = int(np.max(start, initial=0)) + time
+    if stop > length:
+        raise ValueError(f"positions: {stop} positions are needed but the model has {length}; raise max_length")
+    return stop

@@ -11,7 +11,9 @@ from minitx.nn import sinusoidal_positions
 IDS = np.random.default_rng(1).integers(1, 14, (4, 9)).astype(np.int32)
 BATCH = SimpleNamespace(target_in=IDS[:, :-1], target_out=IDS[:, 1:], n_tokens=32)
 CONFIGURATIONS = [dict(activation="gelu", positions="learned", tie_embeddings=True, bias=True),
-                  dict(activation="relu", positions="sinusoidal", tie_embeddings=False, bias=False)]
+                  dict(activation="relu", positions="sinusoidal", tie_embeddings=False, bias=False),
+                  dict(activation="swiglu", positions="rotary", tie_embeddings=False, bias=False, normalization="rms", n_kv_heads=1),
+                  dict(activation="gelu_tanh", positions="rotary", n_kv_heads=2, n_heads=4, window=4, n_layers=3)]
 each_configuration = pytest.mark.parametrize("options", CONFIGURATIONS, ids=lambda options: "-".join(str(value) for value in options.values()))
 
 
@@ -70,7 +72,7 @@ def test_embeddings_are_scaled_up_to_a_sinusoidal_table_and_no_further(positions
 @each_configuration
 def test_a_prediction_depends_on_all_to_its_left_and_on_nothing_to_its_right(options):
     model, whole = small_model(**options), logits_of(small_model(**options), IDS)
-    for changed in (3, 8):
+    for changed in (3, 8):  # with 3 layers, a window of 4 reaches back 9
         ids = IDS.copy()
         ids[:, changed] = ids[:, changed] % 13 + 1
         other = logits_of(model, ids)
@@ -110,6 +112,28 @@ def test_the_first_loss_is_that_of_a_uniform_guess():
     assert loss == pytest.approx(np.log(500), abs=0.1)
 
 
+def test_a_window_reaches_back_once_in_each_layer():
+    model, ids = small_model(window=3), IDS.copy()
+    ids[:, 1] = ids[:, 1] % 13 + 1
+    changed = abs(logits_of(model, ids) - logits_of(model, IDS)).max((0, 2)) > 1e-9
+    assert changed.tolist() == [1 <= t <= 1 + 2 * 2 for t in range(9)]
+
+
+@pytest.mark.parametrize("activation, expected", [("gelu", 48 * 12 * 2), ("swiglu", 32 * 12 * 3)])
+def test_gated_feed_forward_networks_have_as_many_weights_as_others(activation, expected):
+    layer = DecoderOnly(14, d_model=12, n_heads=2, n_layers=1, activation=activation, bias=False).layers[0]
+    assert layer.linear1.weight.size + layer.linear2.weight.size == expected
+
+
+def test_the_options_of_norms_and_angles_arrive():
+    model = DecoderOnly(14, d_model=8, n_heads=2, n_layers=2, normalization="rms", eps=0.5, positions="rotary", rotary_base=100.0,
+                        rotary_scaling={"factor": 2.0})
+    assert {module.eps for _, module in model.named_modules() if hasattr(module, "eps")} == {0.5}
+    assert all(layer.self_attn.rotary is model.layers[0].self_attn.rotary for layer in model.layers)
+    np.testing.assert_allclose(model.layers[0].self_attn.rotary.frequencies, [0.5, 0.05])
+    assert not any("positions" in name for name in model.state_dict())
+
+
 @pytest.mark.parametrize("n_layers", [2, 0], ids=["layers", "embeddings alone"])
 def test_dropout_is_decided_by_the_key_s_seed(n_layers):
     model = small_model(dropout=0.3, n_layers=n_layers)
@@ -126,6 +150,9 @@ def test_dropout_is_decided_by_the_key_s_seed(n_layers):
 @pytest.mark.parametrize("options, said", [
     (dict(positions="none of these"), "'none of these' is not one of"),
     (dict(d_model=9), "2 heads do not divide d_model = 9"),
+    (dict(n_heads=4, n_kv_heads=3), "n_kv_heads: 3 heads"),
+    (dict(normalization="none"), "normalization: 'none' is not one of layer, rms"),
+    (dict(d_model=6, positions="rotary"), "a head has 3"),
 ])
 def test_a_model_that_cannot_be_built_says_why(options, said):
     with pytest.raises(ValueError, match=said):
@@ -189,9 +216,9 @@ def test_a_sequence_longer_than_the_model_is_refused():
 
 
 def test_attention_maps_show_where_each_position_looks():
-    model = small_model()
+    model = small_model(positions="rotary", n_kv_heads=1, window=5)
     maps = model.attention_maps(IDS)
     assert maps.shape == (2, 4, 2, 9, 9)
     np.testing.assert_allclose(maps.sum(-1), 1, rtol=1e-12)
-    assert not np.triu(maps, 1).any() and np.tril(maps).min() >= 0
+    assert np.array_equal((maps > 0).all((0, 1, 2)), np.tril(np.ones((9, 9))) - np.tril(np.ones((9, 9)), -5))
     assert not any(layer.self_attn.__dict__.get("_forward_hooks") for layer in model.layers)

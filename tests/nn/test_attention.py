@@ -3,11 +3,15 @@ import numpy as np
 import pytest
 
 from minitx import no_grad, random, tensor
-from minitx.nn import DecoderLayer, EncoderLayer, KeyValueCache, MultiHeadAttention
+from minitx.nn import DecoderLayer, EncoderLayer, KeyValueCache, MultiHeadAttention, Rotary
 
 GENERATOR = np.random.default_rng(0)
 X, MEMORY = GENERATOR.normal(size=(3, 5, 8)), GENERATOR.normal(size=(3, 7, 8))
 LENGTHS = np.array([7, 2, 4])
+
+
+VARIANTS = [{}, {"n_kv_heads": 1}, {"window": 2}, {"rotary": Rotary(4, 9)}, {"n_kv_heads": 1, "window": 3, "rotary": Rotary(4, 9)}]
+each_variant = pytest.mark.parametrize("options", VARIANTS, ids=lambda options: "-".join(options) or "plain")
 
 
 def attention(**options):
@@ -75,27 +79,89 @@ def test_the_weights_are_dropped_in_training_only():
     assert np.array_equal(module(X).data, module(X).data)
 
 
-def test_heads_that_do_not_divide_the_features_are_refused():
+def test_heads_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="3 heads do not divide d_model = 8"):
         MultiHeadAttention(8, 3)
+    with pytest.raises(ValueError, match="n_kv_heads: 3 heads of keys and values do not divide n_heads = 4"):
+        MultiHeadAttention(8, 4, n_kv_heads=3)
+
+
+@pytest.mark.parametrize("memory", [None, MEMORY], ids=["self", "cross"])
+def test_queries_that_share_keys_are_queries_with_equal_ones(memory):
+    shared, each = attention(n_kv_heads=1), attention()
+    for name in ("in_proj_weight", "in_proj_bias"):
+        parameter = getattr(shared, name).data
+        parameter[...] = GENERATOR.normal(size=parameter.shape)
+        getattr(each, name).data[...] = np.concatenate([parameter[:8], *[parameter[8:12]] * 2, *[parameter[12:]] * 2])
+    each.out_proj.weight.data[...] = shared.out_proj.weight.data
+    assert shared.in_proj_weight.shape == (16, 8)
+    np.testing.assert_allclose(shared(X, memory).data, each(X, memory).data, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(shared.weights(X, memory), each.weights(X, memory), rtol=1e-12, atol=1e-14)
+
+
+def test_a_window_ends_at_the_query():
+    changed = X.copy()
+    changed[:, 1] = 9
+    module = attention(window=2)
+    one, other = module(X, causal=True).data, module(changed, causal=True).data
+    assert [not np.array_equal(one[:, i], other[:, i]) for i in range(5)] == [False, True, True, False, False]
+    maps = module.weights(X, causal=True)
+    assert np.array_equal(maps[0, 0] > 0, np.tril(np.ones((5, 5), bool)) & ~np.tril(np.ones((5, 5), bool), -2))
+    np.testing.assert_allclose(maps.sum(-1), 1)
+
+
+def test_rotary_positions_see_distances_alone():
+    """In a window, where a position does not matter otherwise: x shifted by one position gives the same, shifted; mirrored it does not."""
+    module = attention(rotary=Rotary(4, 9), window=2)
+    x = np.concatenate([X, X], axis=1)[:, :9]
+    out, shifted = module(x, causal=True).data, module(x[:, 1:], causal=True).data
+    np.testing.assert_allclose(shifted[:, 1:], out[:, 2:], rtol=1e-12, atol=1e-14)
+    both = module(np.stack([x[0, :3], x[0, [1, 0, 2]]]), causal=False).data
+    assert not np.allclose(both[0, 2], both[1, 2])
+
+
+def test_maps_are_of_the_queries_and_keys_that_are_multiplied():
+    module = attention(n_kv_heads=1, rotary=Rotary(4, 9), bias=False)
+    maps = module.weights(X, causal=True)  # (3, heads, 5, 5)
+    values = X @ module.in_proj_weight.data[12:].T  # (3, 5, 4), of the only head
+    out = np.swapaxes(maps @ values[:, None], 1, 2).reshape(3, 5, 8) @ module.out_proj.weight.data.T
+    np.testing.assert_allclose(module(X, causal=True).data, out, rtol=1e-12, atol=1e-14)
 
 
 # The cache
 
-def test_one_position_at_a_time_is_the_same_as_all_at_once():
-    module, cache = attention(), KeyValueCache(5)
+@each_variant
+def test_one_position_at_a_time_is_the_same_as_all_at_once(options):
+    module, cache = attention(**options), KeyValueCache(5)
     with no_grad():
         whole = module(X, causal=True).data
         steps = [module(X[:, i:i + 1], causal=True, cache=cache).data for i in range(5)]
     np.testing.assert_allclose(np.concatenate(steps, axis=1), whole, rtol=1e-12, atol=1e-14)
 
 
-def test_several_positions_at_a_time_are_the_same_too():
-    module, cache = attention(), KeyValueCache(5)
+@each_variant
+def test_several_positions_at_a_time_are_the_same_too(options):
+    module, cache = attention(**options), KeyValueCache(5)
     with no_grad():
         whole = module(X, causal=True).data
         steps = [module(X[:, start:stop], causal=True, cache=cache).data for start, stop in ((0, 2), (2, 5))]
     np.testing.assert_allclose(np.concatenate(steps, axis=1), whole, rtol=1e-12, atol=1e-14)
+
+
+@each_variant
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_rows_of_different_lengths_go_on_each_from_its_own_end(options, at_once):
+    module, cache, lengths = attention(**options), KeyValueCache(9), np.array([1, 4, 2])
+    x = np.concatenate([X, X[::-1]], axis=1)[:, :9]
+    rows = np.arange(3)[:, None]
+    with no_grad():
+        whole = module(x, causal=True).data
+        module(x[:, :4], causal=True, cache=cache, lengths=np.full(3, 4))
+        for _ in range(2):
+            places = lengths[:, None] + np.arange(at_once)
+            lengths = lengths + at_once
+            out = module(x[rows, places], causal=True, cache=cache, lengths=lengths).data
+            np.testing.assert_allclose(out, whole[rows, places], rtol=1e-12, atol=1e-14)
 
 
 def test_the_memory_is_projected_once():

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from minitx import random, tensor
-from minitx.nn import Dropout, Embedding, LayerNorm, Linear, Positions, sinusoidal_positions
+from minitx.nn import Dropout, Embedding, LayerNorm, Linear, Norm, Positions, RMSNorm, Rotary, sinusoidal_positions
 
 X = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
 
@@ -22,15 +22,28 @@ def test_an_embedding_times_the_root_of_its_features_has_variance_one():
     assert np.array_equal(embedding(ids).data, embedding.weight.data[ids])
 
 
-@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu", "gelu_tanh"])
 def test_a_linear_layer_computes_its_formula(activation):
     from scipy.special import erf
 
     layer = Linear(8, 3, activation=activation, generator=np.random.default_rng(0))
     layer.bias.data[...] = [1, -1, 0.5]
     pre = X @ layer.weight.data.T + layer.bias.data
-    expected = {"none": pre, "relu": pre * (pre > 0), "gelu": pre * (1 + erf(pre / np.sqrt(2))) / 2}[activation]
+    expected = {"none": pre, "relu": pre * (pre > 0), "gelu": pre * (1 + erf(pre / np.sqrt(2))) / 2,
+                "gelu_tanh": pre * (1 + np.tanh(np.sqrt(2 / np.pi) * (pre + 0.044715 * pre ** 3))) / 2}[activation]
     np.testing.assert_allclose(layer(X).data, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_swiglu_has_a_gate_for_each_feature():
+    layer = Linear(8, 3, activation="swiglu", generator=np.random.default_rng(0))
+    layer.bias.data[...] = [1, -1, 0.5, 0, 2, -2]
+    gate, value = np.split(X @ layer.weight.data.T + layer.bias.data, 2, axis=-1)
+    np.testing.assert_allclose(layer(X).data, gate / (1 + np.exp(-gate)) * value, rtol=1e-5, atol=1e-6)
+    random.seed(0)
+    dropped = layer(X, p=0.5).data
+    assert 5 < np.count_nonzero(dropped == 0) < 25
+    layer.eval()
+    assert np.array_equal(layer(X, p=0.5).data, layer(X).data)
 
 
 def test_a_layer_norm_leaves_mean_zero_and_variance_one():
@@ -42,6 +55,60 @@ def test_a_layer_norm_leaves_mean_zero_and_variance_one():
 def test_the_norm_of_a_sum_is_the_same_in_one_pass():
     norm, residual = LayerNorm(8), X[::-1]
     np.testing.assert_allclose(norm.add(X, residual).data, norm(X + residual).data, rtol=1e-5, atol=1e-6)
+
+
+def test_an_rms_norm_leaves_a_mean_square_of_one():
+    norm = RMSNorm(8)
+    np.testing.assert_allclose((norm(3 * X + 5).data ** 2).mean(-1), 1, rtol=1e-5)
+    norm.weight.data[...] = np.arange(8)
+    np.testing.assert_allclose(norm.add(X, X[::-1]).data, norm(X + X[::-1]).data, rtol=1e-6)
+    random.seed(0)
+    assert not np.array_equal(norm.add(X, X, p=0.5).data, norm.add(X, X).data)
+
+
+def test_norms_are_chosen_by_name():
+    assert isinstance(Norm("rms", 8, eps=1e-3), RMSNorm) and Norm("rms", 8, eps=1e-3).eps == 1e-3
+    assert isinstance(Norm("layer", 8), LayerNorm) and Norm("layer", 8, 1e-3).eps == 1e-3 and Norm("layer", 8, bias=False).bias is None
+    with pytest.raises(ValueError, match="normalization: 'batch' is not one of layer, rms"):
+        Norm("batch", 8)
+
+
+# Rotary positions
+
+def test_rotary_positions_turn_neighbours_by_one_radian_and_distant_features_hardly():
+    rotary, x = Rotary(8, 20), np.tile([1.0, 1, 1, 1, 0, 0, 0, 0], (1, 3, 1))
+    out = rotary(x, heads=1, start=5).data[0]
+    for t, position in enumerate((5, 6, 7)):
+        np.testing.assert_allclose(out[t, :4], np.cos(position * 10.0 ** -np.arange(4)), rtol=1e-12)
+        np.testing.assert_allclose(out[t, 4:], np.sin(position * 10.0 ** -np.arange(4)), rtol=1e-12)
+
+
+def test_rotary_positions_reach_as_far_as_the_model_and_are_the_same_however_they_are_reached():
+    x, step_by_step = np.random.default_rng(0).normal(size=(2, 12, 8)), Rotary(4, 12)
+    whole = Rotary(4, 12)(x, heads=2).data
+    for t in range(12):
+        assert np.array_equal(step_by_step(x[:, t:t + 1], 2, np.array([t, t])).data, whole[:, t:t + 1])
+    assert step_by_step(x.astype(np.float32), 2).dtype == np.float32
+    with pytest.raises(ValueError, match="13 positions are needed but the model has 12; raise max_length"):
+        step_by_step(x, 2, np.array([0, 1]))
+
+
+def test_stretched_rotary_positions_keep_fast_waves_and_slow_the_slow_ones():
+    scaling = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    plain, stretched = Rotary(32, 9).frequencies, Rotary(32, 9, scaling=scaling).frequencies
+    turns = 64 * plain / (2 * np.pi)
+    fast, slow = turns > 4, turns < 1
+    assert fast.any() and slow.any() and not (fast | slow).all()
+    np.testing.assert_allclose(stretched[fast], plain[fast])
+    np.testing.assert_allclose(stretched[slow], plain[slow] / 8)
+    between = stretched[~fast & ~slow] / plain[~fast & ~slow]
+    assert (np.diff(between) < 0).all() and between.max() < 1 and between.min() > 1 / 8
+    np.testing.assert_allclose(Rotary(32, 9, scaling={"factor": 4.0}).frequencies, plain / 4)
+
+
+def test_rotary_positions_of_an_odd_head_are_refused():
+    with pytest.raises(ValueError, match="a head has 5; choose d_model / n_heads even"):
+        Rotary(5, 10)
 
 
 def test_dropout_acts_in_training_only():

@@ -69,6 +69,26 @@ def test_layer_norm(shape, dtype):
 
 @DTYPES
 @pytest.mark.parametrize("eps", [1e-5, 1e-2])
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 8), (1, 1), (0, 8)])
+def test_rms_norm(shape, eps, dtype):
+    ours = nn.RMSNorm(shape[-1], eps)
+    compare_modules(ours, with_weights_of(ours, torch_nn.RMSNorm(shape[-1], eps), dtype), [normal(*shape, dtype=dtype)], dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("shape", [(3, 8), (2, 5, 70), (0, 8)])
+def test_swiglu(shape, dtype):
+    compare(fused.swiglu, lambda x: F.silu(x.chunk(2, -1)[0]) * x.chunk(2, -1)[1], [3 * normal(*shape, dtype=dtype)], dtype)
+
+
+@DTYPES
+def test_gelu_as_gpt2_approximates_it(dtype):
+    arrays = [3 * normal(40, 8, dtype=dtype), normal(5, 8, dtype=dtype), normal(5, dtype=dtype)]
+    compare(lambda *xs: fused.linear(*xs, activation="gelu_tanh"), lambda *xs: F.gelu(F.linear(*xs), approximate="tanh"), arrays, dtype)
+
+
+@DTYPES
+@pytest.mark.parametrize("eps", [1e-5, 1e-2])
 @pytest.mark.parametrize("weight, bias", [(True, True), (True, False), (False, True), (False, False)])
 def test_functional_layer_norm(weight, bias, eps, dtype):
     arrays = [normal(4, 6, dtype=dtype), *[normal(6, dtype=dtype, seed=i) for i in range(weight + bias)]]
