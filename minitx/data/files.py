@@ -54,9 +54,16 @@ def read_tsv(path: str | Path) -> list[Pair]:
 
 
 def read_lines(path: str | Path) -> list[str]:
-    """Lines of a UTF-8 file, plain or gzip-compressed, without their ends (\\n or \\r\\n) or a byte order mark.
+    """Lines of a UTF-8 file, without their ends (\\n or \\r\\n); see `read_text`.
 
     Nothing else ends a line: U+2028 and its like stay where they are, so that two aligned files stay aligned.
+    """
+    lines = read_text(path, "it must hold one sentence per line").removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def read_text(path: str | Path, wanted: str = "it must hold text") -> str:
+    """The text of a UTF-8 file, plain or gzip-compressed, without a byte order mark; `wanted` is what an empty one lacks.
 
     Raises:
         UserError: the file is missing, a directory, empty, damaged, or not UTF-8 (with the line and the byte).
@@ -68,17 +75,15 @@ def read_lines(path: str | Path) -> list[str]:
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path} begins like a gzip file but cannot be unpacked: {error}") from None
     if not data:
-        raise UserError(f"{path} is empty; it must hold one sentence per line")
+        raise UserError(f"{path} is empty; {wanted}")
     try:
-        text = data.decode("utf-8").removeprefix("\ufeff")
+        return data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
             f"{path} is not UTF-8: line {line} holds byte 0x{data[error.start]:02x} at byte offset {error.start} of the"
             " file; save it as UTF-8"
         ) from None
-    lines = text.removesuffix("\n").split("\n")
-    return [line.removesuffix("\r") for line in lines]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Text to token ids and back: whole words, characters, or subwords learnt by byte-pair encoding (BPE).
 
-The `tokenizers` library does the work; this file makes its three kinds alike, exact on the way back, and safe to save.
+The `tokenizers` library does the work; this file makes its kinds alike, exact on the way back, and safe to save.
 """
 
 import json
@@ -8,23 +8,28 @@ import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import tokenizers
-from tokenizers import models, normalizers, pre_tokenizers, trainers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from minitx.data.batches import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
 from minitx.data.files import read_bytes, write_atomically
+from minitx.data.text import pieces
 from minitx.errors import UserError
 
 # The library's own pool of threads would take cores from the kernels, and it complains when a process forks. The ids
 # are the same either way; who has a large corpus may set the variable to "true".
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-Kind = Literal["words", "characters", "bpe"]
-KINDS = ("words", "characters", "bpe")
+Kind = Literal["words", "characters", "bpe", "byte-bpe"]
+KINDS = ("words", "characters", "bpe", "byte-bpe")
 BPE_SIZE = 10_000  # vocabulary of a BPE tokenizer when none is asked for
+_VISIBLE = str.maketrans(" \n\t", "▁↵⇥")
+_PARTS = 10_000  # lines of a long text encoded at a time
 
 # What the library calls the special tokens. No piece of text ends in a space after something else, so the sentence
 # "what does <eos> mean" cannot be taken for an end, whichever pieces it is cut into.
@@ -36,6 +41,7 @@ class Tokenizer:
 
     kind "words": what stands between white space. "characters": every Unicode character, spaces too. "bpe": pieces of
     words (Sennrich et al. 2016); the first piece of each word begins with a space, which `tokens` shows as "▁".
+    "byte-bpe": pieces of UTF-8 bytes (Radford et al. 2019), so that white space is kept and nothing is unknown.
     Ids 0 to 3 are <pad>, <bos>, <eos>, <unk>. Text is brought to Unicode form NFC first.
     """
 
@@ -76,8 +82,9 @@ class Tokenizer:
                 f" ({min_frequency}) is too high"
             )
         if vocab_size is not None and size > vocab_size:
+            letters = f"{'there are' if kind == 'byte-bpe' else 'the text has'} {size - len(SPECIAL_TOKENS)} different"
             raise UserError(
-                f"vocab_size is {vocab_size}, but the text has {size - len(SPECIAL_TOKENS)} different characters and"
+                f"vocab_size is {vocab_size}, but {letters} {'bytes' if kind == 'byte-bpe' else 'characters'} and"
                 f" {len(SPECIAL_TOKENS)} special tokens come on top; take at least {size}, and more to learn subwords"
             )
         description = json.loads(library.to_str())
@@ -96,9 +103,18 @@ class Tokenizer:
         encodings = self._library.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    def encode_text(self, text: str) -> np.ndarray:
+        """`encode` of a long text, (tokens,) int32, in a fraction of the memory."""
+        parts, ids = pieces(text), [np.zeros(0, np.int32)]
+        for first in range(0, len(parts), _PARTS):
+            encoded = self.encode_batch(parts[first : first + _PARTS])
+            ids.append(np.fromiter(chain.from_iterable(encoded), np.int32))
+        return np.concatenate(ids)
+
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The tokens as people read them, special ones included; a space is shown as "▁"."""
-        return [self._pieces[i].replace(" ", "▁") for i in ids]
+        """The tokens as people read them, special ones included; white space is shown as "▁", "↵" (line end) and "⇥" (tab)."""
+        shown = [self.decode([i]) if self.kind == "byte-bpe" and i > UNK else self._pieces[i] for i in ids]
+        return [token.translate(_VISIBLE) for token in shown]
 
     def words(self, text: str) -> list[str]:
         """For each token that `encode` gives, the word of the text (in form NFC) that it is, or is a piece of."""
@@ -114,22 +130,22 @@ class Tokenizer:
         one after the other, what `unknown` holds.
 
         `decode(encode(text))` is the text in form NFC when no token is unknown; words and bpe leave one space where
-        there was any white space, and none at the ends.
+        there was any white space, and none at the ends. Bytes that end within a character become "\ufffd".
         """
-        unknown = iter(unknown)
-        pieces = [next(unknown, self._pieces[UNK]) if i == UNK else self._pieces[i] for i in ids if i not in (PAD, BOS, EOS)]
-        if self.kind == "words":
-            return " ".join(pieces)
-        text = "".join(pieces)
+        unknown, ids = iter(unknown), [i for i in ids if i not in (PAD, BOS, EOS)]
+        if self.kind == "byte-bpe":
+            return self._library.decode(ids, skip_special_tokens=False)
+        shown = (next(unknown, self._pieces[UNK]) if i == UNK else self._pieces[i] for i in ids)
+        text = (" " if self.kind == "words" else "").join(shown)
         return text.removeprefix(" ") if self.kind == "bpe" else text
 
     def unknown(self, text: str) -> list[str]:
         """What of the text becomes <unk>, each once, in order: words, or characters (characters and bpe)."""
         text = self._library.normalizer.normalize_str(_encodable(text))
-        pieces = [piece for piece, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
-        if self.kind == "bpe":  # a piece is built up from its characters, so only these can be unknown
-            pieces = "".join(pieces)
-        return [piece for piece in dict.fromkeys(pieces) if self._library.token_to_id(piece) is None]
+        parts = [part for part, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
+        if self.kind in ("bpe", "byte-bpe"):  # a word is built up from its characters, so only these can be unknown
+            parts = "".join(parts)
+        return [part for part in dict.fromkeys(parts) if self._library.token_to_id(part) is None]
 
     def __eq__(self, other: object) -> bool:
         """Whether the other has the same vocabulary, and cuts text in the same way."""
@@ -223,6 +239,9 @@ def _blank(
     if kind == "bpe":
         model = models.BPE(unk_token=unknown)
         trainer = trainers.BpeTrainer(vocab_size=vocab_size or BPE_SIZE, **learn)
+    elif kind == "byte-bpe":
+        model, every_byte = models.BPE(), pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size or BPE_SIZE, initial_alphabet=every_byte, **learn)
     else:
         model = models.WordLevel(unk_token=unknown)
         trainer = trainers.WordLevelTrainer(vocab_size=vocab_size or 2**31, **learn)
@@ -234,7 +253,10 @@ def _blank(
         "characters": pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated"),
         # a space goes in front of each word: a mark that cannot occur inside one
         "bpe": pre_tokenizers.Sequence([words, pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False)]),
+        "byte-bpe": pre_tokenizers.ByteLevel(add_prefix_space=False),
     }[kind]
+    if kind == "byte-bpe":
+        library.decoder = decoders.ByteLevel()
     return library, trainer
 
 

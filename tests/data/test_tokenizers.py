@@ -1,5 +1,6 @@
-"""Tokenizers of the three kinds: exact on the way back, deaf to special tokens in the text, the same on any machine."""
+"""Tokenizers of all kinds: exact on the way back, deaf to special tokens in the text, the same on any machine."""
 
+import functools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from minitx.data.batches import SPECIAL_TOKENS
+from minitx.data.text import pieces
 from minitx.data.tokenizers import KINDS, Tokenizer, TokenizerPair
 from minitx.errors import UserError
 
@@ -155,20 +157,48 @@ def test_any_white_space_separates_words(kind):
     assert tokenizer.encode("the  dog") == tokenizer.encode("the dog")
 
 
+def test_byte_bpe_knows_every_character_and_keeps_all_white_space():
+    tokenizer = Tokenizer.train("byte-bpe", LINES)
+    text = "naïve\r\n\n  \t猫🙂 <eos>\u2028 "
+    ids = tokenizer.encode(text)
+    assert min(ids) > 3 and tokenizer.unknown(text) == [] and tokenizer.decode(ids) == text
+    assert tokenizer.tokens(tokenizer.encode(" the\n\t dog")) == ["▁the", "↵", "⇥", "▁dog"]
+
+
+def test_a_character_that_tokens_cut_in_two_shows_as_unknown_until_it_is_whole():
+    tokenizer = Tokenizer.train("byte-bpe", ["abc"])
+    ids = tokenizer.encode("猫")
+    assert len(ids) == 3 and tokenizer.tokens(ids) == ["\ufffd"] * 3
+    assert tokenizer.decode(ids[:2]) == "\ufffd" and tokenizer.decode(ids) == "猫"
+
+
+@pytest.mark.parametrize("kind", ["characters", "byte-bpe"])
+@given(st.text(alphabet="ab \n\t\u0301'猫\u2028", max_size=60))
+def test_a_long_text_is_encoded_in_parts_as_it_is_whole(kind, text):
+    tokenizer = _learnt(kind)
+    ids = tokenizer.encode_text(text)
+    assert ids.dtype == "int32" and ids.tolist() == tokenizer.encode(text)
+
+
+@functools.cache
+def _learnt(kind):
+    return Tokenizer.train(kind, pieces("ab a\n\nb'a ba\n  ab\t\nb 猫\u2028 a\u0301\n" * 20))
+
+
 hostile_text = st.text(alphabet="ab<eos>/▁#Ġ \tä한국猫🙂\u00a0", max_size=30)
 
 
 @given(hostile_text, st.sampled_from(KINDS))
 def test_any_text_is_restored_by_a_tokenizer_that_has_learnt_it(text, kind):
     tokenizer = Tokenizer.train(kind, [text, "a"])
-    expected = text if kind == "characters" else " ".join(text.split())
+    expected = text if kind in ("characters", "byte-bpe") else " ".join(text.split())
     assert tokenizer.decode(tokenizer.encode(text)) == expected
 
 
 def test_halves_of_surrogate_pairs_become_question_marks(tokenizer):
     assert tokenizer.encode("the \ud83d dog") == tokenizer.encode("the ? dog")
     assert tokenizer.encode_batch(["the \ud83d dog"]) == [tokenizer.encode("the ? dog")]
-    assert tokenizer.unknown("the \ud83d dog") == ["?"]
+    assert tokenizer.unknown("the \ud83d dog") == ([] if tokenizer.kind == "byte-bpe" else ["?"])
 
 
 def test_a_small_vocabulary_keeps_the_most_frequent_words():
@@ -189,6 +219,7 @@ def test_bpe_learns_as_many_tokens_as_asked_for():
         ({"kind": "words", "lines": LINES, "vocab_size": 4}, "vocab_size is 4; .* at least 5"),
         ({"kind": "bpe", "lines": LINES, "vocab_size": -3}, "vocab_size is -3"),
         ({"kind": "bpe", "lines": ["abc def"], "vocab_size": 10}, "has 7 different characters .* take at least 11"),
+        ({"kind": "byte-bpe", "lines": LINES, "vocab_size": 100}, "there are 256 different bytes .* take at least 260"),
         ({"kind": "words", "lines": [" ", ""]}, "nothing to learn"),
         ({"kind": "bpe", "lines": []}, "nothing to learn"),
     ],
