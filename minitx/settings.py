@@ -29,6 +29,8 @@ class Settings:
     valid_src: str | None = _setting(None, "source text for validation; without it, some of --src is held out", "Data")
     valid_tgt: str | None = _setting(None, "its translation, line by line", "Data")
     tsv: str | None = _setting(None, "instead of --src and --tgt: a sentence, a tab, its translation", "Data")
+    text: str | None = _setting(None, "text for a language model, which learns to go on with it", "Data")
+    validation_tail: float = _setting(0.1, "share of --text, at its end, that is held out", "Data", above=0, below=1)
 
     tokenizer: Literal["words", "characters", "bpe"] = _setting("words", "what a token is", "Text")
     vocab_size: int = _setting(8000, "most tokens a vocabulary may have", "Text", at_least=8, at_most=1_000_000)
@@ -38,9 +40,11 @@ class Settings:
     lowercase: bool = _setting(False, "small letters only", "Text")
     max_length: int = _setting(256, "longest sentence, in tokens", "Text", at_least=2, at_most=100_000)
 
-    model: Literal["encoder-decoder"] = _setting("encoder-decoder", "the architecture", "Model")
+    model: Literal["encoder-decoder", "decoder-only"] = _setting("encoder-decoder", "the architecture", "Model")
     d_model: int = _setting(128, "features of a token", "Model", at_least=1, at_most=16_384)
     n_heads: int = _setting(4, "attention heads, each of d_model / n_heads features", "Model", at_least=1, at_most=1024)
+    n_kv_heads: int = _setting(0, "heads of keys and values, each for several of queries; 0: one for each (decoder-only)", "Model",
+                               at_least=0, at_most=1024)
     n_layers: int = _setting(3, "layers of the encoder, and of the decoder", "Model", at_least=1, at_most=256)
     d_ff: int = _setting(384, "hidden features of the feed-forward network", "Model", at_least=1, at_most=131_072)
     dropout: float = _setting(0.0, "share of activations dropped in training", "Model", at_least=0, below=1)
@@ -48,8 +52,14 @@ class Settings:
         None, "the same behind the feed-forward network's activation; as --dropout when not given", "Model", at_least=0, below=1)
     attention_dropout: float = _setting(0.0, "the same of the attention weights", "Model", at_least=0, below=1)
     norm: Literal["pre", "post"] = _setting("pre", "layer norm before each sub-layer, or after it as in 2017", "Model")
-    activation: Literal["relu", "gelu"] = _setting("relu", "between the feed-forward network's two layers", "Model")
-    positions: Literal["sinusoidal", "learned", "none"] = _setting("sinusoidal", "how a token knows its place", "Model")
+    normalization: Literal["layer", "rms"] = _setting("layer", "layer norm, or RMS norm (decoder-only)", "Model")
+    activation: Literal["relu", "gelu", "swiglu"] = _setting(
+        "relu", "between the feed-forward network's two layers; swiglu: decoder-only", "Model")
+    positions: Literal["sinusoidal", "learned", "rotary", "none"] = _setting(
+        "sinusoidal", "how a token knows its place; rotary: decoder-only", "Model")
+    window: int = _setting(0, "a token sees so many, itself included; 0: all before it (decoder-only)", "Model",
+                           at_least=0, at_most=1_000_000)
+    bias: bool = _setting(True, "linear layers and norms add a learnt vector (without it: decoder-only)", "Model")
     tie_embeddings: Literal["none", "decoder", "all"] = _setting(
         "decoder", "target embedding = output layer (decoder), = source embedding too (all)", "Model")
 
@@ -58,6 +68,9 @@ class Settings:
     epochs: int = _setting(0, "passes over the training data, if --steps is 0", "Training", at_least=0, at_most=100_000)
     batch_tokens: int = _setting(1024, "tokens of a batch: sentences × longest target", "Training",
                                  at_least=1, at_most=16_777_216)
+    batch_sequences: int = _setting(12, "blocks of --text in a batch", "Training", at_least=1, at_most=1_000_000)
+    block: int = _setting(64, "tokens of a block, the most that a language model sees at once", "Training",
+                          at_least=1, at_most=1_000_000)
     accumulate: int = _setting(1, "batches per update", "Training", at_least=1, at_most=100_000)
     optimizer: Literal["adam", "adamw"] = _setting("adam", "update rule", "Training")
     learning_rate: float = _setting(3e-3, "its peak, after the warm-up", "Training", above=0, at_most=100)
@@ -97,13 +110,17 @@ class Settings:
                 raise UserError(f"{one} is given without {other}; parallel text needs both files")
         if self.src is not None and self.tsv is not None:
             raise UserError("src and tsv are both given; take --src with --tgt, or --tsv alone")
+        if self.text is not None and self.own_text:
+            raise UserError(f"text and {'tsv' if self.src is None else 'src'} are both given; take --text for a language "
+                            f"model, or parallel text for a translator")
         if not self.own_text:
             if self.valid_src is not None:
                 raise UserError("valid_src is given without training text; add --src and --tgt, or --tsv")
-            if self.pair is None:
-                raise UserError("there is nothing to train on; give --pair, --src with --tgt, or --tsv")
+            if self.pair is None and self.text is None:
+                raise UserError("there is nothing to train on; give --pair, --src with --tgt, --tsv or --text")
 
     def _check_together(self):
+        self._check_model()
         if self.d_model % self.n_heads:
             below = self.d_model - self.d_model % self.n_heads
             nearest = " or ".join(str(size) for size in (below, below + self.n_heads) if size)
@@ -112,7 +129,7 @@ class Settings:
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise UserError(f"d_model is {self.d_model} but sinusoidal positions, pairs of sine and cosine, need an "
                             f"even one; try {self.d_model + 1}, or --positions learned")
-        if self.tie_embeddings == "all" and not self.joint_vocabulary:
+        if self.tie_embeddings == "all" and not self.joint_vocabulary and self.text is None:
             raise UserError("tie_embeddings all shares one table between both languages, which needs one vocabulary; "
                             "add --joint-vocabulary or take --tie-embeddings decoder")
         if not self.steps and not self.epochs:
@@ -120,9 +137,35 @@ class Settings:
         if self.weight_decay and self.optimizer == "adam":
             raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; add --optimizer adamw")
 
+    def _check_model(self):
+        """Of the two families, each has what the other lacks."""
+        if self.model == "decoder-only":
+            if self.norm == "post":
+                raise UserError("norm is post but a decoder-only model normalises before each sub-layer; drop --norm post")
+            if self.text is None and not self.joint_vocabulary:
+                raise UserError("a decoder-only model reads both languages through one table, which needs one vocabulary; "
+                                "add --joint-vocabulary")
+            if self.n_kv_heads and self.n_heads % self.n_kv_heads:
+                fit = ", ".join(str(n) for n in range(1, self.n_heads + 1) if self.n_heads % n == 0)
+                raise UserError(f"n_kv_heads is {self.n_kv_heads}, which does not divide n_heads, {self.n_heads}; take one of {fit}")
+            if self.positions == "rotary" and self.d_model // self.n_heads % 2:
+                raise UserError(f"a head has d_model / n_heads = {self.d_model // self.n_heads} features but rotary positions "
+                                f"turn pairs of them; try --d-model {self.d_model + self.n_heads}")
+            if self.text is not None and self.tokenizer == "words":
+                raise UserError("tokenizer words forgets spaces and line ends, so text would not come back; "
+                                "take --tokenizer characters or bpe")
+            return
+        if self.text is not None:
+            raise UserError("text trains a language model, which is decoder-only; drop --model encoder-decoder")
+        for name, taken in _ENCODER_DECODER.items():
+            if getattr(self, name) not in taken:
+                flag = "--no-bias" if name == "bias" else f"--{name.replace('_', '-')}"
+                raise UserError(f"{name} is {str(getattr(self, name)).lower()}, which an encoder-decoder does not have; "
+                                f"drop {flag}, or take --model decoder-only")
+
     @property
     def own_text(self) -> bool:
-        """Whether the data is the user's (src and tgt, or tsv); `pair` says nothing then."""
+        """Whether the data is the user's parallel text (src and tgt, or tsv)."""
         return self.src is not None or self.tsv is not None
 
     def replace(self, **changes) -> "Settings":
@@ -148,6 +191,10 @@ class Settings:
             raise UserError(f"{origin}: {error}") from None
 
 
+_ENCODER_DECODER = {"n_kv_heads": (0,), "normalization": ("layer",), "activation": ("relu", "gelu"), "positions": ("sinusoidal", "learned", "none"),
+                    "window": (0,), "bias": (True,)}
+"""What an encoder-decoder takes of the settings that a decoder-only model has more choices for."""
+
 PRESETS = {
     "toy": {},
     "text": {
@@ -170,35 +217,61 @@ PRESETS = {
         "d_ff": 512, "dropout": 0.1, "attention_dropout": 0.1, "norm": "post", "positions": "learned", "max_length": 100, "steps": 0, "epochs": 10,
         "batch_tokens": 1800, "learning_rate": 5e-4, "schedule": "constant", "warmup": 0, "beta2": 0.999, "validate_every": 0,
     },
+    # The small configuration that nanoGPT publishes for characters on a CPU.
+    "language-model": {
+        "model": "decoder-only", "tokenizer": "characters", "n_layers": 4, "d_ff": 512, "activation": "gelu", "positions": "learned", "bias": False,
+        "steps": 2000, "optimizer": "adamw", "learning_rate": 1e-3, "final_learning_rate": 0.1, "beta2": 0.99, "weight_decay": 0.1,
+    },
 }
-"""Settings that go together: what differs from the defaults. Own text starts from "text", all else from "toy"."""
+"""Settings that go together: what differs from the defaults. Parallel text starts from "text", --text from "language-model", all else from "toy"."""
 
-CHANGED_ON_RESUME = ("src", "tgt", "valid_src", "valid_tgt", "tsv", "device", "threads")
+LANGUAGE_MODELS = ("language-model",)
+"""Presets that are for --text, and the only ones that are."""
+
+CHANGED_ON_RESUME = ("src", "tgt", "valid_src", "valid_tgt", "tsv", "text", "device", "threads")
 """Settings that may be named again when a run is resumed: where its files are now and what it runs on."""
 
 
 def choose(named: dict, preset: str | None = None) -> tuple[Settings, str]:
     """The settings of a new run and its preset: the defaults, then the preset, then what the user `named`."""
-    own_text = any(named.get(name) is not None for name in ("src", "tgt", "tsv"))
-    preset = preset or ("text" if own_text else "toy")
+    parallel = any(named.get(name) is not None for name in ("src", "tgt", "tsv"))
+    text = named.get("text") is not None
+    preset = preset or ("language-model" if text else "text" if parallel else "toy")
     if preset not in PRESETS:
         raise UserError(f"preset: {preset!r} is not one of {', '.join(PRESETS)}")
-    if own_text and named.get("pair") is not None:
-        raise UserError("pair names toy languages but src, tgt or tsv name your own text; drop one of the two")
+    if text != (preset in LANGUAGE_MODELS):
+        raise UserError(f"preset {preset} is for {'pairs of sentences; drop --text' if text else 'a language model; add --text FILE'}, "
+                        f"or take another preset")
+    if (parallel or text) and named.get("pair") is not None:
+        raise UserError("pair names toy languages but src, tgt, tsv or text name your own text; drop one of the two")
     if named.get("steps") and named.get("epochs"):
         raise UserError(f"steps is {named['steps']} and epochs is {named['epochs']}, but only one of them can say how "
                         f"long the run is; drop the other")
+    _check_named(named, text)
     values = PRESETS[preset] | named
-    if own_text:
+    if parallel or text:
         values["pair"] = None
     if "epochs" in named and "steps" not in named:
         values["steps"] = 0
+    if values.get("model") == "decoder-only" and not text:
+        values.setdefault("joint_vocabulary", True)
     settings = Settings(**values)
-    if not own_text:
+    if settings.pair is not None:
         from .data.toy import parse_pair
 
         parse_pair(settings.pair)
     return settings, preset
+
+
+def _check_named(named, text):
+    """Refuse what says nothing about the data at hand, rather than to train on as if it had not been typed."""
+    silent = ("batch_tokens", "joint_vocabulary", "max_length") if text else ("batch_sequences", "block", "validation_tail")
+    for name in silent:
+        if name in named:
+            flag = f"--{name.replace('_', '-')}"
+            about, instead = ("pairs of sentences", "a language model takes --batch-sequences and --block") if text else (
+                "--text", "pairs of sentences take --batch-tokens and --max-length")
+            raise UserError(f"{name} is for {about}; drop {flag}: {instead}")
 
 
 def choose_resumed(run: Path, named: dict) -> Settings:

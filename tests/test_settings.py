@@ -5,9 +5,10 @@ import json
 import pytest
 
 from minitx.errors import UserError
-from minitx.settings import CHANGED_ON_RESUME, PRESETS, Settings, choose, choose_resumed, read_config
+from minitx.settings import CHANGED_ON_RESUME, LANGUAGE_MODELS, PRESETS, Settings, choose, choose_resumed, read_config
 
 FIELDS = dataclasses.fields(Settings)
+TEXT = {"text": "a", "pair": None, "model": "decoder-only", "tokenizer": "characters"}
 
 
 @pytest.mark.parametrize("field", FIELDS, ids=lambda field: field.name)
@@ -17,7 +18,7 @@ def test_every_setting_has_a_help_and_a_group(field):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_is_valid_and_names_only_settings(preset):
-    assert choose({}, preset)[1] == preset
+    assert choose({"text": "a"} if preset in LANGUAGE_MODELS else {}, preset)[1] == preset
     assert set(PRESETS[preset]) <= {field.name for field in FIELDS}
 
 
@@ -60,6 +61,20 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({"src": "a"}, ["src is given without tgt"]),
         ({"src": "a", "tgt": "b", "valid_tgt": "c"}, ["valid_tgt is given without valid_src"]),
         ({"src": "a", "tgt": "b", "tsv": "c"}, ["src and tsv"]),
+        ({"tsv": "a", **TEXT}, ["text and tsv", "--text for a language model"]),
+        ({"text": "a"}, ["decoder-only", "drop --model encoder-decoder"]),
+        ({**TEXT, "tokenizer": "words"}, ["--tokenizer characters or bpe"]),
+        ({**TEXT, "validation_tail": 1.0}, ["validation_tail is 1.0", "below 1"]),
+        ({**TEXT, "norm": "post"}, ["norm is post", "drop --norm post"]),
+        ({**TEXT, "n_kv_heads": 3}, ["n_kv_heads is 3", "n_heads, 4", "1, 2, 4"]),
+        ({**TEXT, "positions": "rotary", "d_model": 12}, ["3 features", "--d-model 16"]),
+        ({"model": "decoder-only"}, ["one vocabulary", "--joint-vocabulary"]),
+        ({"n_kv_heads": 2}, ["n_kv_heads is 2", "drop --n-kv-heads", "--model decoder-only"]),
+        ({"normalization": "rms"}, ["normalization is rms", "--model decoder-only"]),
+        ({"activation": "swiglu"}, ["activation is swiglu", "--model decoder-only"]),
+        ({"positions": "rotary"}, ["positions is rotary", "--model decoder-only"]),
+        ({"window": 8}, ["window is 8", "--model decoder-only"]),
+        ({"bias": False}, ["bias is false", "drop --no-bias", "--model decoder-only"]),
         ({"valid_src": "a", "valid_tgt": "b"}, ["valid_src is given without training text"]),
     ],
     ids=str,
@@ -96,6 +111,23 @@ def test_what_is_named_wins_over_the_preset_and_the_preset_over_the_default():
     assert settings.tokenizer == PRESETS["text"]["tokenizer"] and settings.dropout == 0.3 and settings.seed == 0
 
 
+def test_text_starts_from_the_small_configuration_that_is_public():
+    settings, preset = choose({"text": "a", "seed": 3})
+    assert preset == "language-model" and settings.pair is None and settings.model == "decoder-only" and not settings.own_text
+    assert (settings.tokenizer, settings.n_layers, settings.n_heads, settings.d_model, settings.d_ff) == ("characters", 4, 4, 128, 512)
+    assert (settings.batch_sequences, settings.block, settings.steps, settings.warmup, settings.dropout) == (12, 64, 2000, 100, 0)
+    assert (settings.learning_rate, settings.learning_rate * settings.final_learning_rate, settings.schedule) == (1e-3, 1e-4, "cosine")
+    assert (settings.optimizer, settings.beta1, settings.beta2, settings.weight_decay, settings.clip) == ("adamw", 0.9, 0.99, 0.1, 1.0)
+    assert (settings.activation, settings.norm, settings.positions, settings.tie_embeddings, settings.bias) == (
+        "gelu", "pre", "learned", "decoder", False)
+
+
+def test_a_decoder_only_translator_gets_the_one_vocabulary_it_needs():
+    assert choose({"model": "decoder-only"})[0].joint_vocabulary
+    with pytest.raises(UserError, match="add --joint-vocabulary"):
+        choose({"model": "decoder-only", "joint_vocabulary": False})
+
+
 def test_epochs_that_are_named_replace_the_steps_of_the_preset():
     assert (choose({"epochs": 2})[0].steps, choose({"epochs": 2})[0].epochs) == (0, 2)
 
@@ -107,6 +139,13 @@ def test_epochs_that_are_named_replace_the_steps_of_the_preset():
         ({"steps": 5, "epochs": 5}, None, "drop the other"),
         ({}, "toys", "toy, text"),
         ({"pair": "en-xx"}, None, "en, es, ko, zh"),
+        ({"pair": "en-es", "text": "a"}, None, "drop one"),
+        ({"text": "a", "src": "b", "tgt": "c"}, None, "text and src are both given"),
+        ({"text": "a"}, "toy", "drop --text"),
+        ({}, "language-model", "add --text FILE"),
+        ({"text": "a", "batch_tokens": 100}, None, "drop --batch-tokens: a language model takes --batch-sequences and --block"),
+        ({"text": "a", "max_length": 100}, None, "drop --max-length"),
+        ({"block": 100}, None, "drop --block: pairs of sentences take --batch-tokens and --max-length"),
     ],
     ids=str,
 )
