@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 
 
 def load(run, device="cpu", ensemble=()):
-    """The translator in the folder of a run, together with those of an ensemble; see `minitx.decoding.translator.Translator`."""
-    from .decoding.translator import load
+    """The translator in the folder of a run, together with those of an ensemble, or the generator where it is a language model; see `minitx.decoding`."""
+    from .decoding import load
 
     return load(run, device=device, ensemble=ensemble)

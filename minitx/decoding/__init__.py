@@ -1,6 +1,6 @@
-"""Decoding: from a trained model to sentences, by greedy choice or beam search; `translator` is what people use.
+"""Decoding: from a trained model to text. `translator` is what people use of a translator, `generator` of a language model.
 
-A search asks a model, in eval mode, for four things, and anything that has them can be searched:
+A search, greedy or by beam, asks a model, in eval mode, for four things, and anything that has them can be searched:
 
     model.max_length                            the most positions it has
     model.start(source, lengths, capacity)      encode source ids (rows, time); returns a cache for `capacity` positions
@@ -13,3 +13,13 @@ and for a coverage penalty:
 
     model.attention(cache)                      where the last step looked: (rows, source time), rows summing to 1
 """
+
+
+def load(path, device="cpu", ensemble=()):
+    """The `Translator` or `Generator` in the folder of a run; see the `load` of each."""
+    from ..run_folder import RunFolder
+    from . import generator, translator
+
+    if RunFolder(path).settings().text is None:
+        return translator.load(path, device, ensemble)
+    return generator.load(path, device, ensemble)

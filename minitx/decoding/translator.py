@@ -1,6 +1,6 @@
 """What people use of a trained model: text in, text out.
 
-    translator = load("runs/en-es")
+    translator = minitx.load("runs/en-es")
     translator.translate(["the red cats do not see the dog"], beam=4)
 """
 import warnings
