@@ -40,11 +40,23 @@ class Silent:
     def data(self, source, target, sizes, tokenizer, vocabularies):
         """The corpus: both languages, {split: number of pairs}, the tokenizer and the two vocabularies' sizes."""
 
+    def text(self, name, sizes, tokenizer, vocabulary):
+        """The text of a language model: its name, {part: number of tokens}, the tokenizer and the vocabulary's size."""
+
+    def excerpt(self, text):
+        """Some lines of it."""
+
+    def next_token(self, tokens):
+        """What a language model reads and what it shall predict, for the first tokens of a text."""
+
     def examples(self, pairs):
         """A few (source, target) sentences of the training data."""
 
     def teacher_forcing(self, source_tokens, target_tokens):
         """What encoder and decoder read and what the decoder shall predict, for one pair; without special tokens."""
+
+    def prefix(self, source_tokens, target_tokens):
+        """What a language model that translates reads and predicts, for one pair; without special tokens."""
 
     def model(self, parameters, settings):
         """The number of parameters and the settings that they follow from."""
@@ -57,7 +69,13 @@ class Silent:
 
     def validation(self, step, metrics, samples, best):
         """{"loss", "perplexity", "token_accuracy", "exact_match", "bleu"} (those there are), (source, reference,
-        hypothesis) samples, and whether it is the best so far."""
+        hypothesis) samples, where a language model's have no reference, and whether it is the best so far."""
+
+    def sample(self, prompt, continuation):
+        """What a language model makes of a prompt."""
+
+    def distribution(self, prompt, tokens):
+        """What may come after a prompt: `NextToken`s, the most probable first."""
 
     def scores(self, splits, rules=None, signature=None):
         """{split: {"exact_match", "bleu", "loss"}}, {rule: {"accuracy", "count"}} and sacrebleu's signature."""
@@ -113,9 +131,22 @@ class Console(Silent):
         self._heading(f"{source} → {target}")
         self._line(", ".join(f"{size:,} {name.replace('_', ' ')}" for name, size in sizes.items()), indent=2)
         self._line(f"tokens are {tokenizer}: a vocabulary of {vocabularies[0]:,} and of {vocabularies[1]:,}", indent=2)
-        if self._preset:
-            about = f"preset {self._preset}; every setting is a flag, see minitx train --help"
-            self._line(about, indent=2, style="dim")
+        self._about_preset()
+
+    def text(self, name, sizes, tokenizer, vocabulary):
+        self._heading(f"Learning to go on with {name}")
+        self._line(", ".join(f"{size:,} tokens {part}" for part, size in sizes.items()), indent=2)
+        self._line(f"tokens are {tokenizer}: a vocabulary of {vocabulary:,}", indent=2)
+        self._about_preset()
+
+    def excerpt(self, text):
+        self._heading("It begins")
+        for line in text.split("\n"):
+            self._line(line, indent=2, style="green")
+
+    def next_token(self, tokens):
+        self._heading("Behind every token the model shall predict the next one")
+        self._table({"it reads": tokens[:-1], "and predicts": tokens[1:]})
 
     def examples(self, pairs):
         self._heading("For example")
@@ -128,9 +159,15 @@ class Console(Silent):
         self._table({"encoder reads": [*source_tokens, "<eos>"]})
         self._table({"decoder reads": ["<bos>", *target_tokens], "and predicts": [*target_tokens, "<eos>"]})
 
+    def prefix(self, source_tokens, target_tokens):
+        self._heading("One sequence: behind every word of the target the model shall predict the next one")
+        reads = [*source_tokens, "<eos>", "<bos>", *target_tokens]
+        self._table({"it reads": reads, "and predicts": [""] * (len(source_tokens) + 1) + [*target_tokens, "<eos>"]})
+
     def model(self, parameters, settings):
         self._heading(f"Model: {parameters:,} parameters")
-        self._line(f"{settings.model}, {settings.n_layers} + {settings.n_layers} layers, {settings.n_heads} heads, "
+        layers = f"{settings.n_layers} + {settings.n_layers}" if settings.model == "encoder-decoder" else settings.n_layers
+        self._line(f"{settings.model}, {layers} layers, {settings.n_heads} heads, "
                    f"d_model {settings.d_model}, d_ff {settings.d_ff}, {settings.norm}-norm", indent=2)
 
     def plan(self, steps, seconds):
@@ -156,10 +193,33 @@ class Console(Silent):
         self._line()
         self._line(head)
         for source, reference, hypothesis in samples:
+            if reference is None:
+                self._passage(source, hypothesis)
+                continue
             self._line(source, indent=2, style="dim")
             self._line(marked(reference, hypothesis), indent=4)
             if hypothesis != reference:
                 self._line(Text("should be ", style="dim").append(reference, style="green"), indent=4)
+
+    def sample(self, prompt, continuation):
+        self._stop()
+        self._heading("What it writes now")
+        self._passage(prompt, continuation)
+
+    def distribution(self, prompt, tokens):
+        changed = any(abs(one.chance - one.probability) > 5e-5 for one in tokens)
+        head = f"{'probability':>11}" + (f"{'drawn with':>12}" if changed else "")
+        width = max(cell_len(repr(one.token)) for one in tokens)
+        bar = max(0, min(40, self._rich.width - width - len(head) - 4))
+        self._line(" " * width + head, style="dim")
+        for one in tokens:
+            line = Text(set_cell_size(repr(one.token), width))
+            line.append(f"{one.probability:11.2%}")
+            if changed:
+                line.append(f"{one.chance:12.2%}" if one.chance else f"{'–':>12}", style="" if one.chance else "dim")
+            line.append("  " + "━" * round(one.chance * bar), style="cyan")
+            line.rstrip()
+            self._line(line)
 
     def scores(self, splits, rules=None, signature=None):
         if splits:
@@ -191,6 +251,15 @@ class Console(Silent):
     def interrupted(self, run):
         self._stop()
         self._line(f"saved; go on with: minitx train --resume {shlex.quote(str(run))}")
+
+    def _passage(self, prompt, continuation):
+        for line in Text(prompt, style="dim").append(continuation, style="not dim").split("\n", allow_blank=True):
+            self._line(line, indent=4)
+
+    def _about_preset(self):
+        if self._preset:
+            about = f"preset {self._preset}; every setting is a flag, see minitx train --help"
+            self._line(about, indent=2, style="dim")
 
     def _rules(self, rules):
         self._heading("Words right, by grammar rule, in sentences of ordinary length")

@@ -2,7 +2,7 @@
 
     config.json         settings, sizes of the vocabularies, hashes of the user's files
     tokenizer.json      both tokenizers
-    validation.tsv      held-out pairs of the user's own text
+    validation.tsv      held-out pairs of the user's own text; for a language model validation.txt, the end of its text
     model.safetensors   the best weights so far
     last/state.safetensors   weights, optimizer and position of the last save, from which training goes on
     metrics.jsonl       one object a line
@@ -31,6 +31,7 @@ class RunFolder:
         self.path = Path(path)
         self.config, self.tokenizer = self.path / "config.json", self.path / "tokenizer.json"
         self.validation, self.model = self.path / "validation.tsv", self.path / "model.safetensors"
+        self.validation_text = self.path / "validation.txt"
         self.last, self.metrics = self.path / "last" / "state.safetensors", self.path / "metrics.jsonl"
 
     def exists(self):
@@ -41,7 +42,7 @@ class RunFolder:
         """Make the folder, with config.json; whatever an earlier run left there goes first. Files in a folder without a run are not touched."""
         self.path.mkdir(parents=True, exist_ok=True)
         if self.exists():
-            for file in (self.tokenizer, self.validation, self.model, self.metrics, *self.path.glob("*.png")):
+            for file in (self.tokenizer, self.validation, self.validation_text, self.model, self.metrics, *self.path.glob("*.png")):
                 file.unlink(missing_ok=True)
             shutil.rmtree(self.last.parent, ignore_errors=True)
         write_atomically(self.config, json.dumps({"format": FORMAT, **facts, "settings": settings.to_json()}, indent=2, ensure_ascii=False) + "\n")
@@ -76,10 +77,18 @@ class RunFolder:
 
 def build_model(settings, source_vocabulary, target_vocabulary):
     """The model that the settings describe, with fresh weights drawn from their seed."""
-    from .models import EncoderDecoder
+    from .models import DecoderOnly, EncoderDecoder, PrefixLanguageModel
 
-    names = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "activation_dropout", "attention_dropout", "norm", "activation", "positions", "tie_embeddings", "max_length", "seed")
-    model = EncoderDecoder(source_vocabulary, target_vocabulary, **{name: getattr(settings, name) for name in names})
+    def chosen(*names):
+        both = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "activation_dropout", "attention_dropout", "activation", "positions", "seed")
+        return {name: getattr(settings, name) for name in both + names}
+
+    if settings.model == "encoder-decoder":
+        model = EncoderDecoder(source_vocabulary, target_vocabulary, **chosen("norm", "tie_embeddings", "max_length"))
+    else:
+        options = chosen("bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
+        model = (PrefixLanguageModel(target_vocabulary, max_length=settings.max_length, **options) if settings.text is None else
+                 DecoderOnly(target_vocabulary, max_length=settings.block, **options))
     return model if settings.dtype == "float32" else model.to(settings.dtype)
 
 

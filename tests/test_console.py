@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 
+from minitx.decoding.generator import NextToken
 from minitx.console import Console, Silent, attention_lines, marked
 from minitx.settings import Settings
 
@@ -21,12 +22,19 @@ def show_everything(console):
         console.data("English", "Spanish", {"training": 20000, "longer": 500}, "words", (312, 420))
         console.examples([(ENGLISH, SPANISH), ("this is a cat", "这是一只猫")])
         console.teacher_forcing(ENGLISH.split(), SPANISH.split())
+        console.text("poems.txt", {"to train on": 1000, "to validate with": 100}, "characters", 69)
+        console.excerpt("First Citizen:\nBefore we proceed")
+        console.next_token(list("First▁C↵"))
+        console.prefix(ENGLISH.split(), SPANISH.split())
         console.model(1_234_567, Settings())
         console.plan(100, 3700)
         for step in range(1, 101):
             console.step(step, 3 / step, 41_234.5, 1e-3, 100 - step)
         metrics = {"loss": 0.5, "exact_match": 0.61, "bleu": None}
         console.validation(50, metrics, [(ENGLISH, SPANISH, "los gatos")], best=True)
+        console.validation(75, {"loss": 0.4, "perplexity": 1.49}, [("ROMEO:\n", None, "O\n\nJuliet")], best=False)
+        console.sample("ROMEO:\n", "O\n\nJuliet")
+        console.distribution("ROMEO", [NextToken(":", 0.9, 1.0), NextToken("▁", 0.05, 0.0), NextToken("猫", 0.01, 0.0)])
         console.note("a sentence")
         console.attention(ENGLISH.split(), SPANISH.split(), np.eye(7, 8))
         scores = {"unseen_sentences": {"exact_match": 0.981, "bleu": 98.2, "loss": 0.02}}
@@ -47,8 +55,17 @@ def test_a_run_is_told_from_start_to_end():
     for part in ("2 cores", "compiling 2 kernels", "English → Spanish", "20,000 training", "preset toy", "<bos>",
                  "1,234,567 parameters", "100 steps, about 1 h 01 min", "step 1/100", "step 100/100",
                  "exact match 61.0%", "★", "98.1%", "of 1,512", "nrefs:1", "Next: minitx translate",
-                 "minitx train --resume 'runs/en es'"):
+                 "minitx train --resume 'runs/en es'", "Learning to go on with poems.txt", "1,000 tokens to train on",
+                 "a vocabulary of 69", "it reads      F  i  r  s  t  ▁  C", "and predicts  i  r  s  t  ▁  C  ↵", "perplexity 1.49",
+                 "    ROMEO:\n    O\n    \n    Juliet", "What it writes now", "drawn with", "90.00%     100.00%"):
         assert part in text, part
+
+
+def test_a_target_is_predicted_only_behind_its_source():
+    screen = io.StringIO()
+    Console(screen, width=100).prefix(["red", "cats"], ["gatos", "rojos"])
+    assert screen.getvalue().splitlines()[2:] == ["  it reads      red  cats  <eos>  <bos>  gatos  rojos",
+                                                 "  and predicts                    gatos  rojos  <eos>"]
 
 
 def test_without_a_terminal_there_are_no_control_characters():

@@ -1,3 +1,4 @@
 """The models, one file each, top to bottom."""
 from .decoder_only import DecoderOnly  # noqa: F401
 from .encoder_decoder import EncoderDecoder  # noqa: F401
+from .prefix import PrefixLanguageModel  # noqa: F401

@@ -24,6 +24,8 @@ class DecoderOnly(Module):
         d_model: features of every vector between the layers; n_heads attention heads share them.
         n_kv_heads: heads of keys and values, by default n_heads; fewer make the cache smaller (Ainslie et al. 2023).
         n_layers: how many; d_ff: hidden features of the feed-forward networks, by default 4 · d_model, or with gates two thirds of that.
+        dropout: of embeddings and of what each sublayer adds; activation_dropout: behind the feed-forward activation (None: the same);
+            attention_dropout: of the attention weights.
         normalization: "layer" or "rms"; eps: what it adds to a variance or mean square.
         activation: "gelu", "gelu_tanh" (as GPT-2 approximates it), "relu" or "swiglu".
         positions: "learned", "sinusoidal" or "rotary"; rotary_base, rotary_scaling: see `nn.Rotary`.
@@ -33,13 +35,14 @@ class DecoderOnly(Module):
         max_length: the longest sequence in ids; seed: of the initial weights.
     """
 
-    def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_kv_heads=None, n_layers=4, d_ff=None, dropout=0.0, normalization="layer",
-                 activation="gelu", positions="learned", tie_embeddings=True, bias=True, window=None, max_length=256, seed=0,
+    def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_kv_heads=None, n_layers=4, d_ff=None, dropout=0.0, activation_dropout=None,
+                 attention_dropout=0.0, normalization="layer", activation="gelu", positions="learned", tie_embeddings=True, bias=True, window=None, max_length=256, seed=0,
                  eps=1e-5, rotary_base=10000.0, rotary_scaling=None):
         generator = np.random.default_rng(seed)
         rotary = Rotary(d_model // n_heads, max_length, rotary_base, rotary_scaling) if positions == "rotary" else None
         d_ff = d_ff or (8 * d_model // 3 if activation == "swiglu" else 4 * d_model)  # with gates a third matrix: as many weights (Shazeer 2020)
-        layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "norm": "pre", "activation": activation,
+        layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "activation_dropout": activation_dropout,
+                 "attention_dropout": attention_dropout, "norm": "pre", "activation": activation,
                  "generator": generator, "bias": bias, "normalization": normalization, "eps": eps,
                  "n_kv_heads": n_kv_heads, "window": window, "rotary": rotary}
         self.embedding = Embedding(vocabulary, d_model, generator)
@@ -69,8 +72,12 @@ class DecoderOnly(Module):
 
         Targets equal to `batch.ignore`, by default <pad>, do not count.
         """
-        return fused.linear_cross_entropy(self.decode(batch.target_in), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
+        return fused.linear_cross_entropy(self.hidden(batch), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
                                           ignore_index=getattr(batch, "ignore", PAD), reduction=reduction)
+
+    def hidden(self, batch):
+        """The last hidden vectors (batch, time, d_model) from which `target_out` is predicted."""
+        return self.decode(batch.target_in)
 
     def decode(self, ids, cache=None):
         """The last hidden vectors (batch, time, d_model) of ids (batch, time); with a `Cache`, of the positions that are new."""

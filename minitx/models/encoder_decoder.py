@@ -58,9 +58,12 @@ class EncoderDecoder(Module):
 
     def loss(self, batch, label_smoothing=0.0, reduction="mean"):
         """Cross-entropy of the next word, over the real target words of a `Batch` (pads do not count); the logits never exist at once."""
-        hidden = self.decode(batch.target_in, self.encode(batch.source, batch.source_lengths), batch.source_lengths)
-        return fused.linear_cross_entropy(hidden, self.output_weight, None, batch.target_out, label_smoothing=label_smoothing, ignore_index=PAD,
-                                          reduction=reduction)
+        return fused.linear_cross_entropy(self.hidden(batch), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
+                                          ignore_index=PAD, reduction=reduction)
+
+    def hidden(self, batch):
+        """The decoder's last hidden vectors (batch, target time, d_model) for a `Batch`, from which `target_out` is predicted."""
+        return self.decode(batch.target_in, self.encode(batch.source, batch.source_lengths), batch.source_lengths)
 
     def encode(self, source, lengths):
         """The memory (batch, source time, d_model) of source ids; only the first `lengths` of each row are real."""

@@ -5,13 +5,21 @@ from ..run_folder import RunFolder
 from . import metrics
 
 
-def evaluate(run, source=None, reference=None, beam=1):
+def evaluate(run, source=None, reference=None, text=None, beam=1):
     """{"splits": {name: {"exact_match", "bleu", "loss"}}, "rules": {rule: {"accuracy", "count"}}, "signature": sacrebleu's}.
 
     Without `source` and `reference` (paths of line-aligned files): the three splits of the toy languages, made again from the seed, or the pairs
     of the user's text that were held out. `beam`: of the search that translates.
+
+    For a language model {name: {"loss", "perplexity"}}: of the end of its text that was held out, "validation", or of the file `text`.
     """
     folder = RunFolder(run)
+    if folder.settings().text is not None:
+        if source is not None:
+            raise UserError(f"{run} is a language model and does not translate; score it with --text FILE")
+        return _language_model(folder, text)
+    if text is not None:
+        raise UserError(f"{run} is a translator; score it with --src and --ref")
     model, tokenizers = folder.load_model(), folder.tokenizers()
     if source is not None:
         pairs = files.read_parallel(source, reference)
@@ -22,6 +30,16 @@ def evaluate(run, source=None, reference=None, beam=1):
     if not folder.validation.exists():
         raise UserError(f"{folder.validation} does not exist, so the run has no held-out text; name your own with --src and --ref")
     return score_splits(model, tokenizers, {"validation": files.read_tsv(folder.validation)}, beam)
+
+
+def _language_model(folder, path):
+    name, path = ("validation", folder.validation_text) if path is None else (str(path), path)
+    model, passage = folder.load_model(), files.read_text(path).replace("\r\n", "\n")
+    ids = folder.tokenizers().target.encode_text(passage)
+    if len(ids) < 2:
+        raise UserError(f"{path} has {len(ids)} tokens; a score needs one to predict and one before it")
+    scores = metrics.score_text(model, ids)
+    return {name: {measure: scores[measure] for measure in ("loss", "perplexity")}}
 
 
 def score_splits(model, tokenizers, splits, beam=1):

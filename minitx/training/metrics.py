@@ -6,6 +6,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..data.batches import Batches
+from ..data.text import disjoint_blocks
 from ..decoding.translator import Translator
 from ..kernels.cross_entropy import cross_entropy
 from ..kernels.linear import linear
@@ -14,13 +15,23 @@ _CHUNK = 1024  # rows of logits at a time
 
 
 def teacher_forced(model, id_pairs, batch_tokens=4096):
+    """The `score` of pairs of ids, without <bos> and <eos>."""
+    return score(model, Batches(id_pairs, batch_tokens, shuffle=False))
+
+
+def score_text(model, ids, tokens=8192):
+    """The `score` of a text, ids (tokens,), in disjoint blocks as long as the model sees, from its first token to its last; `tokens` at a time."""
+    return score(model, disjoint_blocks(ids, model.max_length, max(1, tokens // model.max_length)))
+
+
+def score(model, batches):
     """{"loss", "perplexity", "token_accuracy"} per real target token, the truth so far being given; without label smoothing."""
     total, right, count = 0.0, 0, 0
     training = model.training
     model.eval()
     with no_grad():
-        for batch in Batches(id_pairs, batch_tokens, shuffle=False):
-            hidden = model.decode(batch.target_in, model.encode(batch.source, batch.source_lengths), batch.source_lengths).data
+        for batch in batches:
+            hidden = model.hidden(batch).data
             real = batch.target_out.reshape(-1) != 0
             rows, targets = hidden.reshape(-1, hidden.shape[-1])[real], batch.target_out.reshape(-1)[real]
             for start in range(0, len(rows), _CHUNK):

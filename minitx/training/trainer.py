@@ -32,7 +32,7 @@ class Trainer:
     def __init__(self, settings, model, tokenizers, corpus, train_ids, valid_ids, folder, console):
         self.settings, self.model, self.tokenizers, self.corpus = settings, model, tokenizers, corpus
         self.valid_ids, self.folder, self.console = valid_ids, folder, console
-        self.batches = Batches(train_ids, settings.batch_tokens, seed=settings.seed, max_length=settings.max_length)
+        self.batches = self._batches(train_ids)
         kind = optim.AdamW if settings.optimizer == "adamw" else optim.Adam
         options = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
         self.optimizer = kind(model.parameters(), settings.learning_rate, (settings.beta1, settings.beta2), **options)
@@ -42,6 +42,10 @@ class Trainer:
         self.interrupted = False
         self._lines = []  # of metrics.jsonl
         self._window, self._window_start, self._rate = Counter(), time.monotonic(), 0.0
+
+    def _batches(self, train_ids):
+        s = self.settings
+        return Batches(train_ids, s.batch_tokens, seed=s.seed, max_length=s.max_length)
 
     # The loop
 

@@ -4,7 +4,7 @@ import random
 
 from minitx.console import Silent
 from minitx.run_folder import RunFolder
-from minitx.settings import Settings
+from minitx.settings import Settings, choose
 
 WORDS = "ant bee cat dog eel fox gnu hen".split()
 
@@ -17,7 +17,7 @@ class At(Silent):
     """A console that calls `action` when update number `step` is done, and collects what it is told."""
 
     def __init__(self, step=None, action=None):
-        self.when, self.action, self.notes, self.steps, self.scores = step, action, [], [], []
+        self.when, self.action, self.notes, self.steps, self.scores, self.samples = step, action, [], [], [], []
 
     def note(self, text):
         self.notes.append(text)
@@ -26,6 +26,9 @@ class At(Silent):
         self.steps.append((step, loss, learning_rate))
         if step == self.when:
             self.action()
+
+    def validation(self, step, metrics, samples, best):
+        self.samples.append(samples)
 
     def finished(self, run, splits, *rest):
         self.scores.append(splits)
@@ -53,10 +56,29 @@ def small_settings(folder, **changes):
     return Settings(**values | write_text(folder) | changes)
 
 
+def write_rhyme(folder, n=150):
+    """A file of n lines in which each word decides the next; returns the settings that name it."""
+    drawn = random.Random(0)
+    lines = []
+    for _ in range(n):
+        first = drawn.randrange(len(WORDS))
+        lines.append(" ".join(WORDS[(first + place) % len(WORDS)] for place in range(drawn.randint(2, 6))))
+    (folder / "rhyme.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {"text": str(folder / "rhyme.txt")}
+
+
+def small_text_settings(folder, **changes):
+    """Settings of a tiny language model on `write_rhyme`: 60 steps with everything on that a resumed run could get wrong."""
+    values = dict(d_model=16, n_heads=2, n_layers=1, d_ff=32, block=24, batch_sequences=4, steps=60, validate_every=20, accumulate=2,
+                  learning_rate=5e-3, warmup=10, dropout=0.2, label_smoothing=0.1)
+    return choose(values | write_rhyme(folder) | changes)[0]
+
+
 def files_of(run):
     """{name: bytes} of what must be the same, bit for bit, in two runs."""
     folder = RunFolder(run)
-    return {path.name: path.read_bytes() for path in (folder.last, folder.model, folder.tokenizer, folder.validation)}
+    paths = folder.last, folder.model, folder.tokenizer, folder.validation, folder.validation_text
+    return {path.name: path.read_bytes() for path in paths if path.exists()}
 
 
 def metrics_of(run):

@@ -171,7 +171,7 @@ def test_a_resumed_run_reads_with_the_tokenizer_that_it_saved(straight, tmp_path
     settings, run = straight
     with pytest.raises(Stopped):
         train(settings, out=tmp_path / "run", console=At(33, kill))
-    monkeypatch.setattr("minitx.training.run.TokenizerPair.train", lambda *_, **__: pytest.fail("the vocabulary was built again"))
+    monkeypatch.setattr("minitx.training.translation.TokenizerPair.train", lambda *_, **__: pytest.fail("the vocabulary was built again"))
     resume(tmp_path / "run")
     assert files_of(tmp_path / "run") == files_of(run)
 

@@ -1,0 +1,43 @@
+"""A language model that translates: it goes on with a source sentence as another would with a prompt.
+
+    source <eos> <bos> target <eos>        <bos> separates; the loss is on what comes after it
+
+One stack of layers reads both languages, where an encoder-decoder has one for each, and a word of the source sees only those before it. It has the
+methods of `EncoderDecoder`, so that batches, training, greedy decoding and beam search are the same.
+"""
+import numpy as np
+
+from .decoder_only import DecoderOnly
+
+
+class PrefixLanguageModel(DecoderOnly):
+    """A `DecoderOnly` trained on pairs, of one vocabulary for both languages.
+
+    Args: those of `DecoderOnly`; `max_length` bounds each side, so there are twice as many positions.
+    """
+
+    def __init__(self, vocabulary, *, max_length=256, **options):
+        super().__init__(vocabulary, max_length=2 * max_length, **options)
+        self.max_length = max_length
+
+    def hidden(self, batch):
+        """The last hidden vectors (batch, target time, d_model) at the target's positions of a `Batch`, from which `target_out` is predicted."""
+        ids, places = _joined(batch.source, batch.source_lengths, batch.target_in)
+        return self.decode(ids)[np.arange(len(ids))[:, None], places]
+
+    def attention_maps(self, source, source_lengths, target):
+        """Where each target word looks in the source: (layers, batch, heads, target time, source time), as an array.
+
+        Rows sum to less than 1: the rest of the attention is on the target so far.
+        """
+        ids, places = _joined(source, source_lengths, target)
+        maps = super().attention_maps(ids)[..., :source.shape[1]]  # (layers, batch, heads, time, source time)
+        return np.take_along_axis(maps, places[:, None, :, None], axis=3)
+
+
+def _joined(source, lengths, target):
+    """Each row's target directly behind its source: ids (batch, source time + target time), and where the target stands (batch, target time)."""
+    places = np.asarray(lengths, np.int64)[:, None] + np.arange(target.shape[1])
+    ids = np.concatenate([source, np.zeros_like(target)], axis=1)
+    np.put_along_axis(ids, places, target, axis=1)
+    return ids, places

@@ -1,0 +1,73 @@
+"""A translator as a task of `run.train`: sentence pairs, what is shown of them, and the scores and pictures at the end."""
+from .. import plots
+from ..data import files
+from ..data.tokenizers import TokenizerPair
+from ..decoding.translator import Translator
+from ..errors import UserError
+from . import corpus as corpora
+from .evaluate import encode_pairs, score_splits
+from .trainer import Trainer
+
+
+class Translation:
+    """The corpus that the settings name. Attributes: `hashes` of the user's files; `tokenizers`, once there are some."""
+
+    def __init__(self, settings):
+        self.settings, self.tokenizers = settings, None
+        self.corpus = corpora.load(settings)
+        self.hashes = self.corpus.hashes
+
+    def tokenise(self, tokenizers=None):
+        """Turn the corpus into ids, by the tokenizers of a saved run or by new ones."""
+        s = self.settings
+        self.tokenizers = tokenizers or TokenizerPair.train(
+            s.tokenizer, self.corpus.train, s.vocab_size, s.joint_vocabulary, s.lowercase, s.min_frequency)
+        self._train_ids, self._too_long = encode_pairs(self.tokenizers, self.corpus.train, s.max_length)
+        self._valid_ids, _ = encode_pairs(self.tokenizers, self.corpus.validation, s.max_length)
+        if not self._train_ids or not self._valid_ids:
+            raise UserError(f"max_length is {s.max_length}, and every {'validation' if self._train_ids else 'training'} pair is longer; raise --max-length")
+
+    def save_validation(self, folder):
+        """Keep the held-out pairs with the run."""
+        files.write_atomically(folder.validation, "".join(f"{_no_tab(pair.source)}\t{_no_tab(pair.target)}\n" for pair in self.corpus.validation))
+
+    def introduce(self, console):
+        """What will be learnt, from what: shown before the first step."""
+        corpus, tokenizers = self.corpus, self.tokenizers
+        sizes = {"training pairs": len(self._train_ids), "validation": len(corpus.validation), **{name: len(pairs) for name, pairs in corpus.splits.items()}}
+        console.data(corpus.source, corpus.target, sizes, self.settings.tokenizer, (len(tokenizers.source), len(tokenizers.target)))
+        if corpus.report:
+            console.note(corpus.report)
+        if self._too_long:
+            console.note(f"{self._too_long} training pairs are longer than max_length and left out")
+        shown = sorted(corpus.train[:200], key=lambda pair: abs(len(pair.target.split()) - 7))[:3]
+        console.examples([(pair.source, pair.target) for pair in shown])
+        source, target = (side.tokens(side.encode(text)) for side, text in zip((tokenizers.source, tokenizers.target), shown[0]))
+        if self.settings.model == "decoder-only":
+            console.prefix(source, target)
+        else:
+            console.teacher_forcing(source, target)
+
+    def trainer(self, model, folder, console):
+        """What trains the model on the pairs."""
+        return Trainer(self.settings, model, self.tokenizers, self.corpus, self._train_ids, self._valid_ids, folder, console)
+
+    def example(self):
+        """A sentence to try the translator with."""
+        return min((pair.source for pair in self.corpus.validation[:100]), key=lambda text: abs(len(text.split()) - 8))
+
+    def conclude(self, console, model, trainer, folder, command):
+        """Scores of the best weights on every split, and pictures."""
+        result = score_splits(model, self.tokenizers, self.corpus.splits)
+        attention = Translator(model, self.tokenizers, self.settings).attention(self.example())
+        pictures = [folder.path / "loss.png", folder.path / "attention.png"]
+        plots.loss_curve([line for line in trainer.lines if "averaged" not in line], pictures[0])
+        missing_font = plots.attention_map(*attention, pictures[1])
+        console.attention(*attention)
+        if missing_font:
+            console.note(missing_font)
+        console.finished(folder.path, result["splits"], result["rules"], pictures, command, result["signature"])
+
+
+def _no_tab(text):
+    return text.replace("\t", " ")
