@@ -9,6 +9,7 @@ import sys
 import types
 import typing
 import warnings
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -74,9 +75,10 @@ def _setting_flags():
 
 SettingFlags = _setting_flags()
 Whole = Annotated[int, Parameter(converter=_whole)]
+Texts = Annotated[list[str], Parameter(negative=())]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Preset = Annotated[str | None, Parameter(
-    help=f"settings that go together: {', '.join(PRESETS)} [default: text for your own text, else toy]")]
+    help=f"settings that go together: {', '.join(PRESETS)} [default: text for your own pairs, language-model for --text, else toy]")]
 
 
 @app.command(sort_key=0)
@@ -88,9 +90,10 @@ def train(
     resume: Path | None = None,
     settings: Annotated[SettingFlags | None, Parameter(name="*")] = None,
 ):
-    """Train a translator and save it as a run.
+    """Train a translator or a language model and save it as a run.
 
-    It learns from toy languages that minitx makes itself, or from your own text.
+    A translator learns from toy languages that minitx makes itself, or from your own pairs of sentences; a language model
+    from any text.
     Every setting has a default; a preset changes several of them, a flag one.
 
     Parameters
@@ -161,6 +164,8 @@ def translate(
     from .console import Console
 
     translator, console, number = minitx.load(run, device=device), Console(), 0
+    if not hasattr(translator, "translate"):
+        raise UserError(f"{run} is a language model; use it with minitx generate")
     for lines in [[_decoded(os.fsencode(line)) for line in text]] if text else _lines_of_stdin():
         _warn_of_unknown_words(translator, lines, number)
         found = translator.translate(lines, beam=beam, n_best=n_best)
@@ -174,8 +179,100 @@ def translate(
 
 
 @app.command(sort_key=2)
-def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, beam: Whole = 1, json: Switch = False):
-    """Score a run on held-out sentences, its own or yours.
+def generate(
+    run: Path,
+    /,
+    *,
+    prompt: Texts | None = None,
+    n: Whole = 1,
+    max_tokens: Whole = 200,
+    temperature: float = 1.0,
+    top_k: Whole = 0,
+    top_p: float = 1.0,
+    min_p: float = 0.0,
+    repetition_penalty: float = 1.0,
+    stop: Texts | None = None,
+    seed: Whole = 0,
+    stream: Switch = False,
+    show_distribution: Switch = False,
+    out: Path | None = None,
+    device: Literal["cpu", "cuda"] = "cpu",
+):
+    """Go on with a text, by a language model.
+
+    Tokens are drawn from the model's probabilities, as the flags below change them.
+
+    Parameters
+    ----------
+    run
+        folder of the run that minitx train --text made
+    prompt
+        what to go on with; several times for several texts in one batch [default: the start of a line]
+    n
+        samples of each prompt
+    max_tokens
+        most tokens of each sample
+    temperature
+        above 1 bolder, below 1 safer; 0: always the most probable token
+    top_k
+        only the k most probable tokens may be said; 0: all
+    top_p
+        only the most probable tokens that together have this probability; 1: all
+    min_p
+        only tokens with at least this share of the highest probability; 0: all
+    repetition_penalty
+        above 1, what has been said becomes less likely
+    stop
+        end a sample before this text; several times for several
+    seed
+        another seed, other texts
+    stream
+        show the text as it comes
+    show_distribution
+        show how likely each next token is, instead of going on
+    out
+        with --show-distribution: a PNG file for the picture of it
+    device
+        where to compute
+    """
+    prompts, stop = [_decoded(os.fsencode(text), keep_lines=True) for text in prompt or [""]], stop or []
+    sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    if not 1 <= n <= 10_000:
+        raise UserError(f"n is {n} but must be a whole number from 1 to 10,000")
+    if (stream or show_distribution) and len(prompts) * n > 1:
+        raise UserError(f"{'stream' if stream else 'show_distribution'} is for one text, but {len(prompts) * n} are asked for; give one --prompt and no --n")
+    if out is not None and not show_distribution:
+        raise UserError("out is for the picture that --show-distribution draws; add --show-distribution")
+    _require(device)
+    import minitx
+
+    generator = minitx.load(run, device=device)
+    if not hasattr(generator, "generate"):
+        raise UserError(f"{run} is a translator; use it with minitx translate, or train a language model: minitx train --text FILE")
+    for number, text in enumerate(prompts, 1):
+        if unknown := generator.unknown(text):
+            warnings.warn(f"prompt {number}: never seen in training: {', '.join(map(repr, unknown))}")
+    if show_distribution:
+        _show_distribution(generator, prompts[0], sampling, out)
+    elif stream:
+        for piece in chain(prompts, generator.stream(prompts[0], max_tokens=max_tokens, stop=stop, seed=seed, **sampling)):
+            print(piece, end="", flush=True)
+        print()
+    else:
+        found = generator.generate(prompts, n=n, max_tokens=max_tokens, stop=stop, seed=seed, **sampling)
+        texts = [text + one for text, samples in zip(prompts, found) for one in (samples if n > 1 else [samples])]
+        for number, text in enumerate(texts, 1):
+            if len(texts) > 1:
+                print(f"── {number} of {len(texts)} ──")
+            print(text)
+
+
+@app.command(sort_key=3)
+def evaluate(
+    run: Path, /, *, src: Path | None = None, ref: Path | None = None, text: Path | None = None, beam: Whole = 1,
+    json: Switch = False,
+):
+    """Score a run on what it was not trained on: its own held-out text, or yours.
 
     Parameters
     ----------
@@ -185,6 +282,8 @@ def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, 
         text to translate, a sentence a line; with --ref
     ref
         its right translation, line by line
+    text
+        text to score a language model on
     beam
         hypotheses kept by the search; 1 is greedy
     json
@@ -195,16 +294,16 @@ def evaluate(run: Path, /, *, src: Path | None = None, ref: Path | None = None, 
     _check_beam(beam)
     from .training.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(run, source=src, reference=ref, beam=beam)
+    result = evaluate_run(run, source=src, reference=ref, text=text, beam=beam)
     if json:
         _print_json(result)
     else:
         from .console import Console
 
-        Console().scores(result["splits"], result.get("rules"), result.get("signature"))
+        Console().scores(result.get("splits", result), result.get("rules"), result.get("signature"))
 
 
-@app.command(sort_key=3)
+@app.command(sort_key=4)
 def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch = False):
     """Show the toy languages: sentences, translations, rules.
 
@@ -228,7 +327,7 @@ def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch
     print(_rules_table(toy.RULES) if rules else toy.describe(pair, n, seed))
 
 
-@app.command(sort_key=4)
+@app.command(sort_key=5)
 def bench(
     what: Literal["kernels", "training", "scaling"] = "kernels",
     /,
@@ -286,7 +385,7 @@ def bench(
     print(*pictures, sep="\n")
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=6)
 def info(*, json: Switch = False):
     """Show what minitx runs on, and CUDA or why not.
 
@@ -313,6 +412,19 @@ def _listed(names):
     return tuple(name.strip() for name in names.split(",") if name.strip()) if names else ()
 
 
+def _show_distribution(generator, prompt, sampling, out):
+    """The most probable next tokens as a table and, with `out`, as a picture."""
+    from .console import Console
+
+    found = generator.next_tokens(prompt, **sampling)
+    Console().distribution(prompt, found)
+    if out is not None:
+        from .plots import distribution
+
+        if missing_font := distribution(found, out):
+            warnings.warn(missing_font)
+
+
 def _rules_table(rules):
     from rich.cells import cell_len, set_cell_size
 
@@ -336,13 +448,13 @@ def _lines_of_stdin():
         yield [_decoded(rest)]
 
 
-def _decoded(line: bytes) -> str:
+def _decoded(line: bytes, keep_lines=False) -> str:
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         warnings.warn(f"byte {error.start + 1} of {line[:40]!r} is not UTF-8; read as an unknown character")
         text = line.decode("utf-8", errors="replace")
-    return " ".join(text.splitlines())  # one line in, one line out, whatever separators Unicode knows
+    return text if keep_lines else " ".join(text.splitlines())  # one line in, one line out, whatever separators Unicode knows
 
 
 def _warn_of_unknown_words(translator, lines, number):

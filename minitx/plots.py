@@ -103,6 +103,32 @@ def attention_sheet(source_tokens, target_tokens, maps, path):
     return missing
 
 
+def distribution(tokens, path):
+    """Draw what may come next: `NextToken`s, the most probable first, by the model and as the sampling draws them.
+
+    Returns None, or one sentence that says which font to install when the tokens could only be numbered.
+    """
+    names = [one.token for one in tokens]
+    families, missing = _fonts(names)
+    places = range(len(tokens))
+    figure = _figure(6, 0.9 + 0.28 * len(tokens))
+    axes = figure.subplots()
+    axes.barh(places, [100 * one.chance for one in tokens], height=0.7, color=BLUE, label="drawn with")
+    axes.plot([100 * one.probability for one in tokens], places, marker="|", markersize=13, markeredgewidth=2, color=ORANGE, linestyle="none",
+              label="probability by the model")
+    axes.set_yticks(places, names if families else [str(place + 1) for place in places], fontfamily=families or None, parse_math=False)
+    axes.invert_yaxis()
+    axes.set_xlim(left=0)
+    axes.set_xlabel("%")
+    axes.legend(frameon=False, loc="lower right")
+    axes.grid(axis="x", color="#e5e7eb", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="y", left=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+    return missing
+
+
 def _draw_map(axes, source_tokens, target_tokens, matrix, families, column, size=_SIZE, most=None):
     """One map in cells `column` inches wide; the darkest blue is `most`, or the largest value."""
     image = axes.imshow(matrix, cmap="Blues", vmin=0, vmax=most, aspect="auto", interpolation="nearest")

@@ -11,6 +11,7 @@ import pytest
 
 import minitx
 from minitx import cli
+from minitx.decoding.generator import NextToken
 from minitx.errors import UserError
 from minitx.settings import Settings
 
@@ -39,6 +40,36 @@ class Translator:
 @pytest.fixture
 def translator(monkeypatch):
     monkeypatch.setattr(minitx, "load", lambda run, device: Translator(), raising=False)
+
+
+class Generator:
+    """Goes on with the prompt in capital letters; `asked` is what it was asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def generate(self, prompts, n, **options):
+        self.asked.append(options)
+        texts = [[f"{prompt.upper()}{number}" for number in range(n)] for prompt in prompts]
+        return texts if n > 1 else [one for [one] in texts]
+
+    def stream(self, prompt, **options):
+        self.asked.append(options)
+        yield from prompt.upper()
+
+    def next_tokens(self, prompt, **options):
+        self.asked.append(options)
+        return [NextToken("▁", 0.75, 1.0), NextToken("猫", 0.25, 0.0)]
+
+    def unknown(self, text):
+        return [letter for letter in text if letter == "x"]
+
+
+@pytest.fixture
+def generator(monkeypatch):
+    one = Generator()
+    monkeypatch.setattr(minitx, "load", lambda run, device: one, raising=False)
+    return one
 
 
 @pytest.fixture
@@ -101,6 +132,18 @@ def refused(capfd, *arguments):
         ("translate run hello --beam 0", "beam is 0"),
         ("translate run hello --n-best 3", "--beam 3"),
         ("evaluate run --src text", "src and ref"),
+        ("train --text a --pair en-es", "drop one"),
+        ("train --text a --model encoder-decoder", "drop --model encoder-decoder"),
+        ("train --text a --batch-tokens 9", "--batch-sequences and --block"),
+        ("train --block 9", "drop --block"),
+        ("generate", "RUN"),
+        ("generate run --n 0", "n is 0"),
+        ("generate run --top-k 1.5", "whole number"),
+        ("generate run --stream --n 2", "stream is for one text, but 2"),
+        ("generate run --show-distribution --prompt a --prompt b", "show_distribution is for one text, but 2"),
+        ("generate run --out picture.png", "add --show-distribution"),
+        ("generate run --prompt", "requires an argument"),
+        ("generate nowhere", "no such folder"),
         ("grammar --n 0", "n is 0"),
         ("grammar --seed -1", "seed is -1"),
         ("nonsense", "nonsense"),
@@ -194,13 +237,61 @@ def test_attention_is_drawn_under_its_translation(translator, capfd):
     assert capfd.readouterr().out.startswith("THE CAT\n\nAttention")
 
 
+def test_a_prompt_is_printed_with_what_comes_after_it(generator, capfd):
+    assert cli.main(["generate", "run", "--prompt", "a\ncat"]) == 0
+    assert capfd.readouterr() == ("a\ncatA\nCAT0\n", "")
+    assert cli.main(["generate", "run"]) == 0
+    assert capfd.readouterr().out == "0\n"
+
+
+def test_several_texts_are_numbered(generator, capfd):
+    assert cli.main(["generate", "run", "--prompt", "a", "--prompt", "b", "--n", "2"]) == 0
+    assert capfd.readouterr().out == "── 1 of 4 ──\naA0\n── 2 of 4 ──\naA1\n── 3 of 4 ──\nbB0\n── 4 of 4 ──\nbB1\n"
+
+
+def test_a_stream_is_printed_behind_its_prompt(generator, capfd):
+    assert cli.main(["generate", "run", "--prompt", "ab", "--stream"]) == 0
+    assert capfd.readouterr().out == "abAB\n"
+
+
+@pytest.mark.parametrize("stream", [[], ["--stream"]], ids=["whole", "streamed"])
+def test_every_flag_of_the_sampling_is_handed_on(generator, stream):
+    flags = "--max-tokens 7 --temperature 0.5 --top-k 3 --top-p 0.9 --min-p 0.1 --repetition-penalty 1.2 --seed 4 --stop a --stop b"
+    assert cli.main(["generate", "run", *flags.split(), *stream]) == 0
+    assert generator.asked == [{"max_tokens": 7, "temperature": 0.5, "top_k": 3, "top_p": 0.9, "min_p": 0.1, "repetition_penalty": 1.2,
+                                "seed": 4, "stop": ["a", "b"]}]
+
+
+def test_the_next_tokens_are_shown_as_a_table_and_a_picture(generator, capfd, tmp_path):
+    picture = tmp_path / "next.png"
+    assert cli.main(["generate", "run", "--prompt", "the", "--show-distribution", "--top-k", "1", "--out", str(picture)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].split() == ["probability", "drawn", "with"]
+    assert lines[1].split()[:3] == ["'▁'", "75.00%", "100.00%"] and lines[2].split() == ["'猫'", "25.00%", "–"]
+    assert picture.read_bytes().startswith(b"\x89PNG") and generator.asked[0]["top_k"] == 1
+
+
+def test_a_character_the_model_has_never_seen_warns_and_it_goes_on(generator, capfd):
+    assert cli.main(["generate", "run", "--prompt", "a", "--prompt", "fax"]) == 0
+    out, error = capfd.readouterr()
+    assert "faxFAX0" in out and error == "warning: prompt 2: never seen in training: 'x'\n"
+
+
+def test_a_translator_does_not_generate(translator, capfd):
+    assert "is a translator; use it with minitx translate" in refused(capfd, "generate", "run", "--prompt", "a")
+
+
+def test_a_language_model_does_not_translate(generator, capfd):
+    assert "is a language model; use it with minitx generate" in refused(capfd, "translate", "run", "a")
+
+
 @pytest.fixture
 def evaluation(monkeypatch):
     result = {
         "splits": {"longer": {"exact_match": 0.5, "bleu": 70.0, "loss": float("nan")}},
         "rules": {"negation": {"accuracy": 1.0, "count": 3}},
     }
-    module = types.SimpleNamespace(evaluate=lambda run, source, reference, beam: result)
+    module = types.SimpleNamespace(evaluate=lambda run, source, reference, text, beam: result)
     monkeypatch.setitem(sys.modules, "minitx.training.evaluate", module)
 
 
@@ -213,6 +304,17 @@ def test_evaluate_prints_scores(evaluation, capfd):
 def test_evaluate_json_is_one_valid_object(evaluation, capfd):
     assert cli.main(["evaluate", "run", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["splits"]["longer"] == {"exact_match": 0.5, "bleu": 70.0, "loss": None}
+
+
+def test_a_language_model_is_scored_on_its_own_text_or_another(monkeypatch, capfd):
+    def evaluate(run, source, reference, text, beam):
+        return {str(text or "validation"): {"loss": 1.5, "perplexity": 4.48}}
+
+    monkeypatch.setitem(sys.modules, "minitx.training.evaluate", types.SimpleNamespace(evaluate=evaluate))
+    assert cli.main(["evaluate", "run"]) == 0
+    assert "validation  loss 1.500  perplexity 4.48" in capfd.readouterr().out
+    assert cli.main(["evaluate", "run", "--text", "a.txt", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out) == {"a.txt": {"loss": 1.5, "perplexity": 4.48}}
 
 
 def test_info_tells_the_machine_in_lines_and_in_json(capfd):
@@ -229,7 +331,7 @@ def test_grammar_prints_sentences_or_rules(rules, capfd):
     assert len(capfd.readouterr().out.splitlines()) >= 3
 
 
-@pytest.mark.parametrize("command", ["train", "translate", "evaluate", "grammar", "info", "bench"])
+@pytest.mark.parametrize("command", ["train", "translate", "generate", "evaluate", "grammar", "info", "bench"])
 def test_every_flag_has_help(command, capfd):
     assert cli.main([command, "--help"]) == 0
     text = capfd.readouterr().out
