@@ -166,8 +166,8 @@ class Console(Silent):
 
     def model(self, parameters, settings):
         self._heading(f"Model: {parameters:,} parameters")
-        layers = f"{settings.n_layers} + {settings.n_layers}" if settings.model == "encoder-decoder" else settings.n_layers
-        self._line(f"{settings.model}, {layers} layers, {settings.n_heads} heads, "
+        both = f"{settings.n_layers} + " if settings.model == "encoder-decoder" else ""
+        self._line(f"{settings.model}, {both}{_count(settings.n_layers, 'layer')}, {_count(settings.n_heads, 'head')}, "
                    f"d_model {settings.d_model}, d_ff {settings.d_ff}, {settings.norm}-norm", indent=2)
 
     def plan(self, steps, seconds):

@@ -151,6 +151,8 @@ class Settings:
             if self.positions == "rotary" and self.d_model // self.n_heads % 2:
                 raise UserError(f"a head has d_model / n_heads = {self.d_model // self.n_heads} features but rotary positions "
                                 f"turn pairs of them; try --d-model {self.d_model + self.n_heads}")
+            if self.text is not None and self.best_by == "bleu":
+                raise UserError("best_by is bleu but a language model translates nothing; drop --best-by bleu")
             if self.text is not None and self.tokenizer == "words":
                 raise UserError("tokenizer words forgets spaces and line ends, so text would not come back; "
                                 "take --tokenizer characters or bpe")

@@ -63,6 +63,7 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({"src": "a", "tgt": "b", "tsv": "c"}, ["src and tsv"]),
         ({"tsv": "a", **TEXT}, ["text and tsv", "--text for a language model"]),
         ({"text": "a"}, ["decoder-only", "drop --model encoder-decoder"]),
+        ({**TEXT, "best_by": "bleu"}, ["drop --best-by bleu"]),
         ({**TEXT, "tokenizer": "words"}, ["--tokenizer characters or bpe"]),
         ({**TEXT, "validation_tail": 1.0}, ["validation_tail is 1.0", "below 1"]),
         ({**TEXT, "norm": "post"}, ["norm is post", "drop --norm post"]),

@@ -111,6 +111,8 @@ class Translator:
 
         Returns an array (texts, d_model), or (d_model,) for a single string. Texts that mean alike are near each other.
         """
+        if not hasattr(self.model, "encode"):
+            raise UserError("a decoder-only model has no encoder whose vectors could stand for a sentence; train with --model encoder-decoder")
         if isinstance(texts, str):
             return self.encode([texts])[0]
         sentences = self._source_ids(list(texts))

@@ -7,6 +7,7 @@ methods of `EncoderDecoder`, so that batches, training, greedy decoding and beam
 """
 import numpy as np
 
+from ..autograd import fused
 from .decoder_only import DecoderOnly
 
 
@@ -23,7 +24,8 @@ class PrefixLanguageModel(DecoderOnly):
     def hidden(self, batch):
         """The last hidden vectors (batch, target time, d_model) at the target's positions of a `Batch`, from which `target_out` is predicted."""
         ids, places = _joined(batch.source, batch.source_lengths, batch.target_in)
-        return self.decode(ids)[np.arange(len(ids))[:, None], places]
+        hidden = self.decode(ids).reshape(-1, self.d_model)  # (batch · time, d_model): looked up like an embedding, whose kernel is the fast one
+        return fused.embedding(hidden, (np.arange(len(ids))[:, None] * ids.shape[1] + places).astype(np.int32))
 
     def attention_maps(self, source, source_lengths, target):
         """Where each target word looks in the source: (layers, batch, heads, target time, source time), as an array.
@@ -32,7 +34,9 @@ class PrefixLanguageModel(DecoderOnly):
         """
         ids, places = _joined(source, source_lengths, target)
         maps = super().attention_maps(ids)[..., :source.shape[1]]  # (layers, batch, heads, time, source time)
-        return np.take_along_axis(maps, places[:, None, :, None], axis=3)
+        maps = np.take_along_axis(maps, places[None, :, None, :, None], axis=3)
+        real = np.arange(source.shape[1]) < np.asarray(source_lengths)[:, None]  # (batch, source time); behind it stands the target
+        return np.where(real[:, None, None, :], maps, 0)
 
 
 def _joined(source, lengths, target):

@@ -10,7 +10,7 @@ from minitx.decoding.beam import Hypothesis, beam_search
 from minitx.decoding.ensemble import Ensemble
 from minitx.decoding.translator import Translator, load
 from minitx.errors import UserError
-from minitx.models import EncoderDecoder
+from minitx.models import EncoderDecoder, PrefixLanguageModel
 from minitx.run_folder import RunFolder, save_safetensors
 from minitx.settings import Settings
 
@@ -235,3 +235,10 @@ def test_a_run_folder_is_all_that_load_needs(tmp_path, translator):
 def test_a_missing_run_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="nowhere"):
         load(tmp_path / "nowhere")
+
+
+def test_a_translator_without_an_encoder_says_so():
+    tokenizers = TokenizerPair.train("words", [("a b", "b a")], joint=True)
+    translator = Translator(PrefixLanguageModel(len(tokenizers.target), d_model=8, n_heads=2, n_layers=1), tokenizers)
+    with pytest.raises(UserError, match="a decoder-only model has no encoder"):
+        translator.encode("a")

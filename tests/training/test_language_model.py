@@ -170,7 +170,7 @@ def test_a_run_shows_what_it_learns_from_and_what_it_writes(straight, tmp_path):
         train(straight[0].replace(steps=25, validate_every=25), out=tmp_path / "run", console=console)
     text = screen.getvalue()
     for part in ("Learning to go on with", "tokens to train on", "tokens are characters: a vocabulary of", "preset language-model",
-                 "it reads", "and predicts", "decoder-only, 1 layers", "25 steps, about", "★ best so far", "What it writes now",
+                 "it reads", "and predicts", "decoder-only, 1 layer, 2 heads", "25 steps, about", "★ best so far", "What it writes now",
                  "validation  loss", "loss.png", "attention.png", "minitx generate"):
         assert part in text, part
 

@@ -1,5 +1,6 @@
 """Whole runs: they learn, and stopped in any way they go on to the same bits."""
 import errno
+import io
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import minitx
+from minitx.console import Console
 from minitx.data import files
 from minitx.errors import UserError
 from minitx.run_folder import RunFolder, read_safetensors, save_safetensors
@@ -50,6 +52,29 @@ def test_a_tiny_model_learns_to_reverse_its_training_sentences(tmp_path):
     assert minitx.load(run).translate(sources) == [" ".join(reversed(source.upper().split())) for source in sources]
     losses = [line["loss"] for line in metrics_of(run) if "loss" in line]
     assert losses[-1] < 0.1 < 1 < losses[0]
+
+
+def test_a_decoder_only_model_learns_it_as_a_prefix_language_model(tmp_path):
+    settings = small_settings(tmp_path, model="decoder-only", joint_vocabulary=True, d_model=32, d_ff=64, dropout=0.0, label_smoothing=0.0,
+                              learning_rate=1e-2, steps=900, accumulate=1, batch_tokens=600, validate_every=450)
+    screen = io.StringIO()
+    with Console(screen, width=100) as console:
+        run = train(settings.replace(valid_src=settings.src, valid_tgt=settings.tgt), out=tmp_path / "run", console=console)
+    scores = evaluate(run, settings.src, settings.tgt)["splits"][settings.src]
+    assert scores["exact_match"] >= 0.95 and scores["loss"] < 0.1
+    sources = files.read_lines(settings.src)[:5]
+    assert minitx.load(run).translate(sources) == minitx.load(run).translate(sources, beam=3) == [
+        " ".join(reversed(source.upper().split())) for source in sources]
+    assert "One sequence: behind every word of the target" in screen.getvalue() and "decoder-only, 1 layer, 2 heads" in screen.getvalue()
+
+
+def test_a_killed_decoder_only_translator_resumes_to_the_same_bits(tmp_path):
+    settings = small_settings(tmp_path, model="decoder-only", joint_vocabulary=True)
+    run = train(settings, out=tmp_path / "straight")
+    with pytest.raises(Stopped):
+        train(settings, out=tmp_path / "run", console=At(33, kill))
+    resume(tmp_path / "run")
+    assert files_of(tmp_path / "run") == files_of(run)
 
 
 def test_a_run_holds_all_that_translation_needs(straight, tmp_path):
