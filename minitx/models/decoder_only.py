@@ -136,8 +136,8 @@ class Cache:
         self.lengths = np.zeros(rows, np.int64)  # (rows,): the next id of each row stands there
         self.layers = [KeyValueCache(capacity) for _ in range(n_layers)]
 
-    def select(self, rows):
-        """Go on with these rows (indices, in any order and number): how samples split and finished ones leave."""
+    def select(self, rows, hypotheses=1):
+        """Go on with these rows (indices, in any order and number): how samples split and finished ones leave. `hypotheses` share nothing here."""
         self.lengths = self.lengths[rows]
         for layer in self.layers:
             layer.select(rows)

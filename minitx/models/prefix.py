@@ -8,6 +8,7 @@ methods of `EncoderDecoder`, so that batches, training, greedy decoding and beam
 import numpy as np
 
 from ..autograd import fused
+from ..errors import UserError
 from .decoder_only import DecoderOnly
 
 
@@ -26,6 +27,10 @@ class PrefixLanguageModel(DecoderOnly):
         ids, places = _joined(batch.source, batch.source_lengths, batch.target_in)
         hidden = self.decode(ids).reshape(-1, self.d_model)  # (batch · time, d_model): looked up like an embedding, whose kernel is the fast one
         return fused.embedding(hidden, (np.arange(len(ids))[:, None] * ids.shape[1] + places).astype(np.int32))
+
+    def attention(self, cache):
+        """A search for translations that cover their source would ask where the last step looked; only a model with an encoder keeps that."""
+        raise UserError("beta is above 0, but coverage of the source needs a model with an encoder; take beta 0, or train with --model encoder-decoder")
 
     def attention_maps(self, source, source_lengths, target):
         """Where each target word looks in the source: (layers, batch, heads, target time, source time), as an array.

@@ -6,6 +6,7 @@ from minitx.autograd import no_grad
 from minitx.data.batches import BOS, EOS, make_batch
 from minitx.decoding.beam import beam_search
 from minitx.decoding.greedy import greedy
+from minitx.errors import UserError
 from minitx.models import DecoderOnly, PrefixLanguageModel
 
 PAIRS = [([5, 6, 7], [8, 9]), ([4], [10, 11, 12, 4, 5]), ([9, 9, 8, 7, 6, 5], []), ([], [7, 7])]
@@ -67,6 +68,12 @@ def test_a_sentence_is_translated_in_a_batch_as_alone():
         assert greedy(model, one.source, one.source_lengths) == [together[row]]
         [[best]] = beam_search(model, one.source, one.source_lengths, beam=3)
         assert best.ids == searched[row][0].ids and best.score == pytest.approx(searched[row][0].score)
+
+
+def test_coverage_is_not_known_and_that_is_said():
+    batch = make_batch(PAIRS)
+    with pytest.raises(UserError, match="beta is above 0.*take beta 0"):
+        beam_search(model_of(), batch.source, batch.source_lengths, beam=2, beta=0.2)
 
 
 def test_both_sides_may_be_as_long_as_the_model_takes():
