@@ -51,12 +51,15 @@ def test_every_token_knows_the_word_it_is_of(tokenizer):
     assert len(words) == len(tokenizer.encode(text))
     if tokenizer.kind == "characters":
         assert "".join(words) == "  the dags Zo\u00eb Ægir's 猫 ."
+    elif tokenizer.kind == "byte-bpe":
+        assert list(dict.fromkeys(words)) == [" ", " the", " dags", " Zo\u00eb", " Ægir", "'s", " 猫", " ."]
     else:
         assert list(dict.fromkeys(words)) == ["the", "dags", "Zo\u00eb", "Ægir's", "猫", "."]
 
 
 def test_unknown_tokens_are_replaced_in_their_order(tokenizer):
-    assert tokenizer.decode([3, 2, 3, 3], ["a", "b"]).replace(" ", "") == "ab<unk>"
+    if tokenizer.kind != "byte-bpe":  # to which nothing is unknown
+        assert tokenizer.decode([3, 2, 3, 3], ["a", "b"]).replace(" ", "") == "ab<unk>"
 
 
 def test_tokenizers_are_equal_when_they_cut_alike(tokenizer):
