@@ -51,7 +51,8 @@ class DecoderOnly(Module):
         self.layers = [EncoderLayer(**layer) for _ in range(n_layers)]
         self.norm = Norm(normalization, d_model, eps, bias)
         self.output = None if tie_embeddings else Linear(d_model, vocabulary, bias=False, generator=generator)
-        # √d brings embeddings to the size of a sinusoidal table (Vaswani et al. 2017, section 3.4); learnt positions are as small as they are.
+        # √d brings embeddings of variance 1/d to the size of a sinusoidal table (Vaswani et al. 2017, section 3.4), in which smaller ones would drown;
+        # learnt positions are as small as they are.
         self.scale = d_model ** 0.5 if positions == "sinusoidal" else 1.0
         self.d_model, self.max_length = d_model, max_length
         self._initialise(generator)
@@ -59,7 +60,7 @@ class DecoderOnly(Module):
     def _initialise(self, generator):
         """Matrices from N(0, 0.02²), those that end a sublayer smaller, so that the sum of all 2 · n_layers of them is not (Radford et al. 2019)."""
         for name, parameter in self.named_parameters():
-            if parameter.ndim == 2:
+            if parameter.ndim == 2 and not (self.scale != 1.0 and parameter is self.embedding.weight):
                 ends_sublayer = name.endswith(("out_proj.weight", "linear2.weight"))
                 parameter.data[...] = generator.normal(0.0, 0.02 / (2 * len(self.layers)) ** 0.5 if ends_sublayer else 0.02, parameter.shape)
 

@@ -101,6 +101,8 @@ def test_the_weights_begin_as_published_and_the_seed_decides_them():
             assert parameter.data.std() == pytest.approx(expected, rel=0.05), name
         else:
             assert (parameter.data == (1 if "norm" in name and name.endswith("weight") else 0)).all(), name
+    scaled = DecoderOnly(100, d_model=64, positions="sinusoidal")  # times √d they are as large as the table that is added
+    assert scaled.embedding.weight.data.std() * scaled.scale == pytest.approx(1, rel=0.05)
     again, other = (DecoderOnly(100, d_model=64, n_layers=8, tie_embeddings=False, seed=seed) for seed in (0, 1))
     assert np.array_equal(model.output_weight.data, again.output_weight.data)
     assert not np.array_equal(model.output_weight.data, other.output_weight.data)
