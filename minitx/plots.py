@@ -111,7 +111,7 @@ def distribution(tokens, path):
     names = [one.token for one in tokens]
     families, missing = _fonts(names)
     places = range(len(tokens))
-    figure = _figure(6, 0.9 + 0.28 * len(tokens))
+    figure = figure_of(6, 0.9 + 0.28 * len(tokens))
     axes = figure.subplots()
     axes.barh(places, [100 * one.chance for one in tokens], height=0.7, color=BLUE, label="drawn with")
     axes.plot([100 * one.probability for one in tokens], places, marker="|", markersize=13, markeredgewidth=2, color=ORANGE, linestyle="none",
@@ -125,7 +125,7 @@ def distribution(tokens, path):
     axes.set_axisbelow(True)
     axes.tick_params(axis="y", left=False)
     axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
     return missing
 
 
