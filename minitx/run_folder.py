@@ -86,9 +86,8 @@ def build_model(settings, source_vocabulary, target_vocabulary):
     if settings.model == "encoder-decoder":
         model = EncoderDecoder(source_vocabulary, target_vocabulary, **chosen("norm", "tie_embeddings", "max_length"))
     else:
-        options = chosen("bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
-        llama = {"n_kv_heads": settings.n_kv_heads or None, "window": settings.window or None, "normalization": settings.normalization}
-        options |= {name: value for name, value in llama.items() if value not in (None, "layer")}
+        options = chosen("normalization", "bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
+        options |= {"n_kv_heads": settings.n_kv_heads or None, "window": settings.window or None}
         model = (PrefixLanguageModel(target_vocabulary, max_length=settings.max_length, **options) if settings.text is None else
                  DecoderOnly(target_vocabulary, max_length=settings.block, **options))
     return model if settings.dtype == "float32" else model.to(settings.dtype)

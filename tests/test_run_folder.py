@@ -70,6 +70,26 @@ def test_settings_decide_the_model(dtype):
     assert not np.array_equal(other.output.weight.data, model.output.weight.data)
 
 
+def test_settings_decide_the_language_model():
+    settings = Settings(text="a", pair=None, model="decoder-only", tokenizer="characters", d_model=16, n_heads=4, n_layers=2, d_ff=24, block=33,
+                        n_kv_heads=2, normalization="rms", activation="swiglu", positions="rotary", window=5, bias=False, tie_embeddings="none",
+                        attention_dropout=0.25)
+    model = build_model(settings, 7, 7)
+    attention = model.layers[0].self_attn
+    assert type(model).__name__ == "DecoderOnly" and model.max_length == 33 and len(model.layers) == 2
+    assert (attention.n_kv_heads, attention.window, attention.dropout) == (2, 5, 0.25) and attention.rotary is not None
+    assert not [name for name in model.state_dict() if name.endswith("bias")] and model.output.weight.shape == (7, 16)
+    assert type(model.norm).__name__ == "RMSNorm"
+    plain = build_model(settings.replace(n_kv_heads=0, window=0, positions="learned", tie_embeddings="decoder", bias=True), 7, 7)
+    assert plain.layers[0].self_attn.n_kv_heads == 4 and plain.layers[0].self_attn.window is None and plain.output is None
+    assert plain.positions.weight.shape == (33, 16) and plain.layers[0].linear2.bias is not None
+
+
+def test_a_decoder_only_translator_has_positions_for_both_sides():
+    model = build_model(SETTINGS.replace(model="decoder-only", joint_vocabulary=True, positions="learned"), 7, 7)
+    assert type(model).__name__ == "PrefixLanguageModel" and model.max_length == 20 and model.positions.weight.shape == (40, 8)
+
+
 def test_arrays_and_text_come_back_from_safetensors(tmp_path):
     arrays = {"matrix": np.arange(6, dtype=np.float32).reshape(2, 3).T, "empty": np.zeros((0, 3)), "number": np.array(2.5),
               "ids": np.array([1, 2], np.int32)}

@@ -55,7 +55,7 @@ def train(settings, out=None, overwrite=False, resume=None, console=None):
     task.introduce(console)
     console.model(model.n_parameters(), settings)
 
-    titles = compiled.missing(settings.dtype)
+    titles = compiled.missing(settings.dtype, _kernels(settings))
     console.compiling(compiled.compile_in_two(titles, settings.dtype), len(titles))
     trainer = task.trainer(model, folder, console)
     if saved:
@@ -69,6 +69,13 @@ def train(settings, out=None, overwrite=False, resume=None, console=None):
     load_weights(model, folder.model)  # the best
     task.conclude(console, model.eval(), trainer, folder, _next_command(folder, settings, task.example()))
     return folder.path
+
+
+def _kernels(settings):
+    """Folders of the kernels that this model needs beside those that every model does."""
+    used = {"layer_norm": settings.normalization == "layer", "rms_norm": settings.normalization == "rms",
+            "rotary": settings.positions == "rotary", "swiglu": settings.activation == "swiglu"}
+    return tuple(folder for folder, needed in used.items() if needed)
 
 
 def _new_folder(settings, out, overwrite):

@@ -71,9 +71,11 @@ def greedy_by_the_full_model(generator, prompt, n):
 
 # What comes out
 
-@pytest.mark.parametrize("positions", ["learned", "sinusoidal"])
-def test_at_temperature_0_it_says_what_the_full_model_finds_most_probable(positions):
-    generator = random_generator(max_length=40, positions=positions)
+@pytest.mark.parametrize("options", [
+    {"positions": "learned"}, {"positions": "sinusoidal"}, {"window": 5},
+    {"positions": "rotary", "n_kv_heads": 1, "normalization": "rms", "activation": "swiglu", "bias": False}], ids=str)
+def test_at_temperature_0_it_says_what_the_full_model_finds_most_probable(options):
+    generator = random_generator(max_length=40, **options)
     prompts = ["the cat", "a", "what did the dog say?"]
     assert generator.generate(prompts, max_tokens=12, temperature=0) == [greedy_by_the_full_model(generator, one, 12) for one in prompts]
 

@@ -11,8 +11,9 @@ import pytest
 import minitx
 from minitx.autograd import no_grad
 from minitx.console import Console
+from minitx.data.text import Blocks
 from minitx.errors import UserError
-from minitx.run_folder import RunFolder, read_safetensors
+from minitx.run_folder import RunFolder, build_model, read_safetensors
 from minitx.settings import choose_resumed
 from minitx.training.evaluate import evaluate
 from minitx.training.language_model import LanguageModel
@@ -108,6 +109,15 @@ def test_another_seed_gives_another_run(straight, tmp_path):
     assert files_of(train(settings.replace(seed=1), out=tmp_path / "run"))["model.safetensors"] != files_of(run)["model.safetensors"]
 
 
+def test_settings_reach_the_batches(tmp_path):
+    task = LanguageModel(small_text_settings(tmp_path, seed=5, batch_sequences=3, block=11))
+    task.tokenise()
+    run = RunFolder(tmp_path / "run")
+    trainer = task.trainer(build_model(task.settings, *[len(task.tokenizers.target)] * 2), run, At())
+    assert isinstance(trainer.batches, Blocks)
+    assert (trainer.batches.seed, trainer.batches.batch_sequences, trainer.batches.block) == (5, 3, 11)
+
+
 @pytest.mark.parametrize("step", [1, 20, 33])
 def test_a_killed_run_resumes_to_the_bits_of_the_uninterrupted_one(straight, tmp_path, step):
     settings, run = straight
@@ -115,6 +125,16 @@ def test_a_killed_run_resumes_to_the_bits_of_the_uninterrupted_one(straight, tmp
         train(settings, out=tmp_path / "run", console=At(step, kill))
     resume(tmp_path / "run")
     assert files_of(tmp_path / "run") == files_of(run)
+
+
+def test_a_killed_llama_resumes_to_the_same_bits(tmp_path):
+    settings = small_text_settings(tmp_path, n_kv_heads=1, normalization="rms", activation="swiglu", positions="rotary", window=7, steps=40)
+    run = train(settings, out=tmp_path / "straight")
+    with pytest.raises(Stopped):
+        train(settings, out=tmp_path / "run", console=At(33, kill))
+    resume(tmp_path / "run")
+    assert files_of(tmp_path / "run") == files_of(run)
+    assert len(minitx.load(run).generate("cat", max_tokens=60)) == 60
 
 
 def test_ctrl_c_saves_and_the_run_resumes_to_the_same_bits(straight, tmp_path):

@@ -15,9 +15,9 @@ from minitx.console import Console
 from minitx.data import files
 from minitx.errors import UserError
 from minitx.run_folder import RunFolder, read_safetensors, save_safetensors
-from minitx.settings import choose_resumed
+from minitx.settings import Settings, choose_resumed
 from minitx.training.evaluate import evaluate
-from minitx.training.run import Interrupted, train
+from minitx.training.run import Interrupted, _kernels, train
 
 from .small import At, Stopped, files_of, kill, metrics_of, small_settings
 
@@ -75,6 +75,11 @@ def test_a_killed_decoder_only_translator_resumes_to_the_same_bits(tmp_path):
         train(settings, out=tmp_path / "run", console=At(33, kill))
     resume(tmp_path / "run")
     assert files_of(tmp_path / "run") == files_of(run)
+
+
+def test_a_run_compiles_the_kernels_that_its_model_needs_and_no_others():
+    llama = {"normalization": "rms", "positions": "rotary", "activation": "swiglu", "model": "decoder-only", "joint_vocabulary": True}
+    assert _kernels(Settings()) == ("layer_norm",) and _kernels(Settings(**llama)) == ("rms_norm", "rotary", "swiglu")
 
 
 def test_a_run_holds_all_that_translation_needs(straight, tmp_path):
