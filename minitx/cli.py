@@ -88,6 +88,7 @@ def train(
     out: Path | None = None,
     overwrite: Switch = False,
     resume: Path | None = None,
+    profile: Switch = False,
     settings: Annotated[SettingFlags | None, Parameter(name="*")] = None,
 ):
     """Train a translator or a language model and save it as a run.
@@ -104,6 +105,8 @@ def train(
         replace the run that --out already holds
     resume
         go on with the run in this folder, with the settings it has
+    profile
+        show where the time of an update goes, measured on some, and end; nothing is saved
     """
     named = settings or {}
     if resume is None:
@@ -114,6 +117,15 @@ def train(
         chosen = choose_resumed(resume, named)
     _require(chosen.device)
     from .console import Console
+
+    if profile:
+        if out or overwrite:
+            raise UserError("profile saves nothing; drop --out and --overwrite")
+        from .bench import report, step_profile
+
+        with Console(preset=preset) as console:
+            report.show(step_profile.run(chosen, console))
+        return 0
     from .training.run import Interrupted
     from .training.run import train as train_run
 

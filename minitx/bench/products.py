@@ -75,7 +75,7 @@ def of_step(work, batch):
         sequences, length = batch["target_in"].shape
         rows = sequences * length
         layer = linear(rows, d, 3 * d) + [Heads(sequences, heads, length, length, size)] + linear(rows, d, d)
-        return (layer + linear(rows, d, d_ff) + linear(rows, d_ff, d)) * layers + _output_layer(rows, d, work.vocabulary)
+        return (layer + linear(rows, d, d_ff) + linear(rows, d_ff, d)) * layers + output_layer(rows, d, work.vocabulary)
     if work.kind == "decoding":
         return _of_decoding(work, batch, d, heads, layers, d_ff, size)
     (sequences, source), target = batch["source"].shape, batch["target_in"].shape[1]
@@ -85,7 +85,7 @@ def of_step(work, batch):
     decoder = linear(rows_out, d, 3 * d) + [Heads(sequences, heads, target, target, size)] + linear(rows_out, d, d)
     decoder += linear(rows_out, d, d) + linear(rows_in, d, 2 * d) + [Heads(sequences, heads, target, source, size)] + linear(rows_out, d, d)
     decoder += linear(rows_out, d, d_ff) + linear(rows_out, d_ff, d)
-    return (encoder + decoder) * layers + _output_layer(rows_out, d, work.vocabulary)
+    return (encoder + decoder) * layers + output_layer(rows_out, d, work.vocabulary)
 
 
 def _of_decoding(work, batch, d, heads, layers, d_ff, size):
@@ -104,7 +104,8 @@ def _of_decoding(work, batch, d, heads, layers, d_ff, size):
     return found
 
 
-def _output_layer(rows, d, vocabulary):
+def output_layer(rows, d, vocabulary):
+    """The products of an output layer, in chunks of rows."""
     sizes = [min(_CHUNK, rows - start) for start in range(0, rows, _CHUNK)]
     return [product for size in sizes for product in linear(size, d, vocabulary)]
 
@@ -115,11 +116,8 @@ class ProductsSubject(Subject):
     def __init__(self, spec):
         work, batches = workload(spec["name"], spec.get("changes")), read_batches(spec["folder"])
         self.steps = [of_step(work, batch) for batch in batches]
-        self.cycle, self.place, self.ready = len(batches), 0, {}
-        distinct = {product for step in self.steps for product in step}
-        memory = [np.random.default_rng(i).standard_normal(max(sum(product.sizes) for product in distinct), dtype=np.float32) for i in range(3)]
-        for product in distinct:
-            self.ready[product] = _heads_ready(product, memory) if isinstance(product, Heads) else _product_ready(product, memory)
+        self.cycle, self.place = len(batches), 0
+        self.ready = ready({product for step in self.steps for product in step})
 
     @property
     def operations(self):
@@ -138,6 +136,13 @@ class ProductsSubject(Subject):
         return {"operations": self.operations}
 
 
+def ready(distinct, dtype=np.float32):
+    """{product: a function that computes it} on memory that all share."""
+    size = max((sum(product.sizes) for product in distinct), default=0)
+    memory = [np.random.default_rng(i).standard_normal(size, dtype=dtype) for i in range(3)]
+    return {product: _heads_ready(product, memory) if isinstance(product, Heads) else _product_ready(product, memory) for product in distinct}
+
+
 def _product_ready(product, memory):
     """A function that computes the product, cut as it is quickest."""
     shapes = [(product.inner, product.rows) if product.transpose_a else (product.rows, product.inner),
@@ -148,10 +153,11 @@ def _product_ready(product, memory):
         return lambda: _multiply(a, b, c, product.transpose_a, product.transpose_b, product.inner, row_blocks, column_blocks)
 
     tried = {(rows, columns): cut(rows, columns) for rows, columns in _CUTS if rows <= product.rows and columns <= product.columns}
-    return min(tried.values(), key=_quickest) if tried else cut(1, 1)
+    return min(tried.values(), key=quickest) if tried else cut(1, 1)
 
 
-def _quickest(function, tries=5):
+def quickest(function, tries=5):
+    """Seconds of the quickest of some calls."""
     function()
     times = []
     for _ in range(tries):

@@ -4,7 +4,7 @@ from rich.text import Text
 
 
 def show(result, file=None):
-    """Print the result of kernels.run, training.run or scaling.run."""
+    """Print the result of kernels.run, training.run, scaling.run or step_profile.run."""
     console = Console(file=file, highlight=False, markup=False, emoji=False)
     for line in LINES[result["bench"]](result):
         console.print(line, soft_wrap=True)
@@ -65,7 +65,31 @@ def scaling_lines(result):
                                  " mathematics asks for. Peak memory: resident, beyond that of the process before the model is made.", style="dim")]
 
 
-LINES = {"kernels": kernel_lines, "training": training_lines, "scaling": scaling_lines}
+def profile_lines(result):
+    """A line per operation, the slowest first, then the other parts of an update, and where the time beside the products goes."""
+    watched = result["watched"]
+    rows, beside = [], dict(result["parts"])
+    for row in result["rows"]:
+        both = row["forward"] + row["backward"]
+        beside[row["operation"]] = both - row["products"]
+        rows.append([row["operation"], f"{row['calls']:.4g}", f"{1e3 * row['forward']:.3f}", f"{1e3 * row['backward']:.3f}", f"{both / watched:.1%}",
+                     *((f"{1e3 * row['products']:.3f}", f"{row['products'] / watched:.1%}") if row["products"] else ("", ""))])
+    rows += [[name, "", "", f"{1e3 * seconds:.3f}", f"{seconds / watched:.1%}", "", ""] for name, seconds in result["parts"].items()]
+    products = sum(row["products"] for row in result["rows"])
+    totals = [sum(row[name] for row in result["rows"]) for name in ("calls", "forward", "backward")]
+    rows.append(["an update", f"{totals[0]:.4g}", f"{1e3 * totals[1]:.3f}", f"{1e3 * totals[2]:.3f}", "100.0%", f"{1e3 * products:.3f}", f"{products / watched:.1%}"])
+    largest = sorted((name for name in beside if beside[name] > 0), key=lambda name: -beside[name])[:5]
+    header = ["operation", "calls", "forward ms", "backward ms", "of update", "products ms", "of update"]
+    return [Text(), *aligned(header, rows), Text(),
+            Text(f"An update of {result['tokens']:,.0f} target tokens takes {time_text(result['seconds'])} ({time_text(watched)} when it is watched), mean of "
+                 f"{result['updates']}, on {result['threads']} thread{'s' * (result['threads'] != 1)}: {result['seconds'] / products:.2f} times its matrix "
+                 f"products alone, {time_text(products)}." if products else f"An update takes {time_text(result['seconds'])}."),
+            Text("Beside the products: " + ", ".join(f"{name} {time_text(beside[name])}" for name in largest) + "."), Text(),
+            Text("products: multiplied alone, without what their operation does besides; attention's whole, also what a mask hides and a kernel may skip. "
+                 "clipping is the norm of all gradients; nothing was saved.", style="dim")]
+
+
+LINES = {"kernels": kernel_lines, "training": training_lines, "scaling": scaling_lines, "profile": profile_lines}
 
 
 def machine_lines(result):

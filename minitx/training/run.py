@@ -22,13 +22,14 @@ class Interrupted(Exception):
         self.run = run
 
 
-def train(settings, out=None, overwrite=False, resume=None, console=None):
+def train(settings, out=None, overwrite=False, resume=None, console=None, instead=None):
     """Train as `settings` say, or go on with the run in folder `resume`; returns the folder's path.
 
     Args:
         out: folder of a new run; by default runs/en-es and the like, numbered when taken.
         overwrite: replace the run that `out` already holds.
         console: what shows the run, see `minitx.console`.
+        instead: a function of the `Trainer` to call instead of training, as `bench/step_profile.py` does; its result is returned.
 
     Raises: UserError for a mistake of the user's; Interrupted after Ctrl-C, when everything is saved.
     """
@@ -61,6 +62,8 @@ def train(settings, out=None, overwrite=False, resume=None, console=None):
     if saved:
         trainer.load()
         console.note(f"resumed at step {trainer.step} of {trainer.steps}")
+    if instead is not None:
+        return instead(trainer)
     console.plan(trainer.steps - trainer.step, trainer.seconds_per_update() * (trainer.steps - trainer.step) * 1.1)
     with _stop_at_ctrl_c(trainer):
         trainer.fit()

@@ -26,7 +26,7 @@ def test_the_products_of_a_translator_step_are_those_of_the_formula():
 
 
 def test_the_output_layer_s_products_come_in_chunks_that_miss_no_row():
-    assert sum(product.rows for product in products._output_layer(1300, 4, 7) if product == Product(product.rows, 7, 4, transpose_b=True)) == 1300
+    assert sum(product.rows for product in products.output_layer(1300, 4, 7) if product == Product(product.rows, 7, 4, transpose_b=True)) == 1300
 
 
 @pytest.mark.parametrize("transpose_a, transpose_b", [(False, False), (False, True), (True, False)])
