@@ -370,7 +370,7 @@ def bench(
     seconds
         for which each alternative of a row is measured [default: 0.5 for kernels and scaling, 5 for training]
     losses
-        compare so many first losses of training, dropout off, with PyTorch's
+        compare so many first losses of training, dropout off, with PyTorch's and with those in float64
     src
         text for the batches of W3 and W4, with --tgt; without, sentences are drawn with the lengths of Multi30k
     tgt

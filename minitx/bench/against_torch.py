@@ -187,7 +187,7 @@ class Model:
 
     def __init__(self, work, weights):
         self.work, self.p, self.heads = work, work.model.get("dropout", 0.0), work.model["n_heads"]
-        self.weights = {name: torch.nn.Parameter(torch.from_numpy(array)) for name, array in weights.items()}
+        self.weights = {name: torch.nn.Parameter(torch.from_numpy(array.astype(work.dtype))) for name, array in weights.items()}
         self.d = work.model["d_model"]
 
     def linear(self, x, name, rows=slice(None)):
@@ -236,7 +236,7 @@ class Translator(Model):
 
     def __init__(self, work, weights):
         super().__init__(work, weights)
-        self.table = torch.from_numpy(sinusoidal_positions(work.model["max_length"], self.d).astype(np.float32))
+        self.table = torch.from_numpy(sinusoidal_positions(work.model["max_length"], self.d).astype(work.dtype))
 
     def loss(self, batch):
         seen = self.mask(batch["source_lengths"], batch["source"].shape[1])

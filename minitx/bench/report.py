@@ -42,10 +42,13 @@ def training_lines(result):
                          f"{value / seconds['products']:.2f}", f"{value / seconds['minitx']:.2f}", memory_text(row["peak"].get(side)),
                          "" if side == "products" else Text(f"{error:.0e}") if row["correct"] else Text("WRONG", style="bold red")])
         lines += [Text(), Text(f"{row['name']}  {row['title']}", style="bold"), *aligned(header, rows)]
-        if row.get("largest_difference") is not None:
-            ours = row["losses"]["minitx"]
-            lines.append(Text(f"losses of {len(ours)} steps without dropout, {ours[0]:.4f} to {ours[-1]:.4f}: PyTorch's differ by at most "
-                              f"{row['largest_difference']:.1e}"))
+        if "losses" in row:
+            ours, found = row["losses"]["minitx float32"], row["differences"]
+            lines.append(Text(f"losses of {len(ours)} steps without dropout, {ours[0]:.4f} to {ours[-1]:.4f}, relative differences at most:"))
+            if "torch" in found:
+                lines.append(Text(f"  minitx and PyTorch {found['float64']:.1e} in float64, {found['float32']:.1e} in float32"))
+            lines.append(Text("  float32 and float64, which is what rounding does: " + ", ".join(
+                f"{name} {found[side]:.1e}" for side, name in (("minitx", "minitx"), ("torch", "PyTorch")) if side in found)))
     source = "the text that was given" if result["text"] else "sentences drawn with the lengths of Multi30k"
     return [*lines, Text(), Text(f"Batches of the translator: {source}. error: loss and gradients against NumPy's reference. Peak memory: resident, "
                                  "of the process.", style="dim")]

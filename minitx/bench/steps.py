@@ -14,6 +14,7 @@ class TrainingSubject(Subject):
         self.work = workload(spec["name"], spec.get("changes"))
         self.model = build_model(self.work)
         self.model.load_state_dict(read_weights(spec["folder"]))
+        self.model.to(self.work.dtype)
         self.batches = [as_batch(batch) for batch in read_batches(spec["folder"])]
         self.optimizer = optim.AdamW(self.model.parameters(), **self.work.optimizer)
         self.cycle, self.place = len(self.batches), 0

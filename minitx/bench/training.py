@@ -14,7 +14,7 @@ def run(*, only=(), against=(), threads, seconds=5.0, rounds=5, quick=False, los
     """Measure and return {"bench": "training", "rows": [...]}, plain values for JSON.
 
     A row: "name", "title", "seconds" {side: median of a step}, "spread", "error" {side: largest relative difference of loss and gradients from NumPy's},
-    "peak" {side: bytes}, "operations" of the products of a step, and where asked "losses" {side: [...]} of the first steps without dropout.
+    "peak" {side: bytes}, "operations" of the products of a step, and where asked "losses" {side: [...]} of the first steps without dropout, with their "differences".
 
     Args:
         only: names of WORKLOADS; all when empty. against: "torch" or "torch-kept".
@@ -67,14 +67,21 @@ def _row(stack, work, spec, against, threads, seconds, rounds):
 
 
 def _losses(work, spec, against, count):
-    """The losses of the first steps on each side, dropout off, from the same weights."""
+    """The losses of the first steps on each side, dropout off, from the same weights, in float32 and in float64.
+
+    "differences" are the largest relative ones of a step: between the sides in "float32" and in "float64", and of each side's float32 from its own
+    float64. In float32 two right programs drift apart, because each step starts from what rounding made of the last; by the latter one sees how far.
+    """
     if work.kind == "decoding":
         return {}
     found = {}
-    spec = {"kind": "training", **spec, "changes": {**spec["changes"], "model": work.without_dropout().model}}
     for side in ("minitx", *(side for side in against if side == "torch")):
-        with Worker(side) as worker:
-            worker.ask("open", spec=spec)
-            found[side] = worker.ask("losses", count=count)["losses"]
-    difference = max((abs(ours - theirs) / abs(theirs) for ours, theirs in zip(found["minitx"], found.get("torch", ()))), default=None)
-    return {"losses": found, "largest_difference": difference}
+        for dtype in ("float32", "float64"):
+            changes = {**spec["changes"], "model": work.without_dropout().model, "dtype": dtype}
+            with Worker(side) as worker:
+                worker.ask("open", spec={"kind": "training", **spec, "changes": changes})
+                found[side, dtype] = worker.ask("losses", count=count)["losses"]
+    pairs = {side: ((side, "float32"), (side, "float64")) for side, dtype in found if dtype == "float64"}
+    pairs |= {dtype: (("minitx", dtype), ("torch", dtype)) for side, dtype in found if side == "torch"}
+    differences = {name: max(abs(one - other) / abs(other) for one, other in zip(found[first], found[second])) for name, (first, second) in pairs.items()}
+    return {"losses": {f"{side} {dtype}": losses for (side, dtype), losses in found.items()}, "differences": differences}

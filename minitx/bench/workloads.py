@@ -28,6 +28,7 @@ class Workload:
     label_smoothing: float = 0.0
     optimizer: dict = field(default_factory=dict)  # of AdamW; with weight_decay 0 that is Adam
     clip: float = 0.0
+    dtype: str = "float32"
 
     def without_dropout(self):
         """The same work, every number of which follows from the weights."""

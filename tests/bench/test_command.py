@@ -14,7 +14,7 @@ KERNELS = {"bench": "kernels", "threads": 2, "machine": {"copy": {"1": 1e10, "2"
 TRAINING = {"bench": "training", "threads": 2, "text": False, "rows": [
     {"name": "W1", "title": "a step", "seconds": {"minitx": 0.03, "torch": 0.045, "products": 0.02}, "spread": {"minitx": 0.01, "torch": 0.02, "products": 0},
      "peak": {"minitx": 2e8, "torch": None}, "operations": 4e9, "error": {"minitx": 1e-6, "torch": 2e-6}, "correct": True,
-     "losses": {"minitx": [4.0, 3.0], "torch": [4.0, 3.0]}, "largest_difference": 2e-7}]}
+     "losses": {"minitx float32": [4.0, 3.0]}, "differences": {"float32": 2e-7, "float64": 3e-14, "minitx": 4e-6, "torch": 5e-6}}]}
 SCALING = {"bench": "scaling", "threads": 2, "sweeps": [
     {"grows": "layers", "name": "layers", "title": "layers", "exponents": {"seconds": 1.0, "memory": None, "operations": 1.02},
      "points": [{"size": 1, "seconds": 0.01, "spread": 0.0, "operations": 1e9, "memory": 0}, {"size": 2, "seconds": 0.02, "spread": 0.0, "operations": 2e9,
@@ -39,7 +39,8 @@ def test_a_step_s_row_says_how_many_times_its_products_it_takes(capsys):
     out = printed(TRAINING, capsys)
     assert "minitx                     30.0 ms      1%        1.50      1.00       200 MB  1e-06" in out
     assert "torch                      45.0 ms      2%        2.25      1.50               2e-06" in out
-    assert "losses of 2 steps without dropout, 4.0000 to 3.0000: PyTorch's differ by at most 2.0e-07" in out
+    assert "losses of 2 steps without dropout, 4.0000 to 3.0000, relative differences at most:" in out
+    assert "minitx and PyTorch 3.0e-14 in float64, 2.0e-07 in float32" in out and "what rounding does: minitx 4.0e-06, PyTorch 5.0e-06" in out
 
 
 def test_growth_is_shown_with_its_exponents(capsys):
