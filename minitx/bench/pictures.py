@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ..plots import BLUE, GREY, ORANGE, figure_of, save
 
-_COLOURS = {"reference": GREY, "1 thread": "#8fb3da", "products": GREY, "minitx": BLUE, "torch": ORANGE, "torch-kept": "#f0b27a"}
+NAMES = {"reference": "NumPy", "torch": "PyTorch", "torch-kept": "PyTorch that keeps its memory", "minitx": "minitx"}
+_COLOURS = {"reference": "#b6bcc6", "1 thread": "#8fb3da", "products": GREY, "minitx": BLUE, "torch": ORANGE, "torch-kept": "#f0b27a"}
 
 
 def draw(result, folder):
@@ -23,7 +24,7 @@ def time_against_size(result, path):
     kernels = {}
     for row in result["rows"]:
         kernels.setdefault(row["kernel"], []).append(row)
-    columns = min(4, len(kernels))
+    columns = min(5, len(kernels))
     lines = math.ceil(len(kernels) / columns)
     figure = figure_of(3.2 * columns, 2.8 * lines + 0.4)
     panels = list(figure.subplots(lines, columns, squeeze=False).flat)
@@ -32,8 +33,8 @@ def time_against_size(result, path):
         both.sort(key=lambda row: row["operations"])
         sizes = [row["operations"] for row in both]
         for side in both[0]["seconds"]:
-            panel.plot(sizes, [1e3 * row["seconds"][side] for row in both], marker="o", markersize=3, linewidth=1.4,
-                       color=_COLOURS.get(side, BLUE), label="NumPy" if side == "reference" else side)
+            panel.plot(sizes, [1e3 * row["seconds"][side] for row in both], marker="o", markersize=3, linewidth=1.4, zorder=3 if "threads" in side else 2,
+                       color=_COLOURS.get(side, BLUE), label=NAMES.get(side, f"minitx, {side}"))
         panel.plot(sizes, [1e3 * row["limit"] for row in both], color="black", linewidth=0.8, linestyle=":", label="limit")
         panel.set(title=name, xscale="log", yscale="log", xlabel="operations", ylabel="ms")
         panel.title.set_fontsize(10)
@@ -61,7 +62,7 @@ def roofline(result, path):
     reach = [row["operations"] / row["bytes"] for row in rows]
     points = sorted({min(reach) / 2, product / copy, max(reach) * 2})
     axes.plot(points, [min(product, copy * intensity) / 1e9 for intensity in points], color="black", linewidth=1.2)
-    axes.set(xscale="log", yscale="log", xlabel="operations per byte moved", ylabel="GFLOP/s",
+    axes.set(xscale="log", yscale="log", xlabel="operations per byte moved (points above the roof: the data stayed in the cache)", ylabel="GFLOP/s",
              title=f"{copy / 1e9:.0f} GB/s copied, {product / 1e9:.0f} GFLOP/s multiplied; filled: forward + backward")
     axes.title.set_fontsize(10)
     axes.legend(frameon=False, fontsize=7, ncols=2)
@@ -83,13 +84,14 @@ def steps(result, path):
         for side, seconds in row["seconds"].items():
             if side != "products":
                 ratio = seconds / row["seconds"]["products"]
-                axes.barh(place, ratio, color=_COLOURS.get(side, BLUE), label=side if row is result["rows"][0] else None)
+                axes.barh(place, ratio, color=_COLOURS.get(side, BLUE), label=NAMES[side] if row is result["rows"][0] else None)
                 axes.text(ratio, place, f" {1e3 * seconds:.0f} ms", va="center", fontsize=8)
                 place += 1
         place += 0.6
     axes.axvline(1, color="black", linewidth=1, linestyle=":")
     axes.set_yticks(*zip(*ticks))
     axes.invert_yaxis()
+    axes.margins(x=0.09)
     axes.set_xlabel("time of a step, in units of its matrix products alone (their time stands on the left)")
     axes.legend(frameon=False, fontsize=8)
     _finish(figure)
@@ -112,6 +114,8 @@ def growth(result, path):
                            label="operations")
                 panel.set_title(sweep["grows"], fontsize=10)
             panel.set(xscale="log", yscale="log")
+            if (exponent := sweep["exponents"][name]) is not None:
+                panel.text(0.97, 0.05, f"exponent {exponent:.2f}", transform=panel.transAxes, ha="right", fontsize=9)
             if column == 0:
                 panel.set_ylabel("ms of a step" if row == 0 else "MB")
         panels[1][column].set_xlabel(sweep["grows"])
@@ -127,9 +131,19 @@ def _finish(figure, legend=False):
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8)
         panel.tick_params(which="minor", labelbottom=False, labelleft=False)
+        for axis in (panel.xaxis, panel.yaxis):
+            if axis.get_scale() == "log":
+                axis.set_major_formatter(_plain)
     if legend:
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+
+
+def _plain(value, _):
+    """0.1, 100 or 10⁶: powers of ten as they are read most easily."""
+    if 1e-3 < value < 1e5:
+        return f"{value:,.10g}"
+    return f"10{str(round(math.log10(value))).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
 PICTURES = {"kernels": {"time.png": time_against_size, "roofline.png": roofline}, "training": {"steps.png": steps}, "scaling": {"scaling.png": growth}}

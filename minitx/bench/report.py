@@ -64,7 +64,7 @@ def scaling_lines(result):
         exponents = sweep["exponents"]
         rows.append(["exponent", *(f"{exponents[name]:.2f}" if exponents[name] is not None else "" for name in ("seconds", "memory", "operations"))])
         lines += [Text(), Text(f"{sweep['title']}", style="bold"), *aligned(header, rows)]
-    return [*lines, Text(), Text("exponent: of the growth between the two largest sizes, log of the ratio over log 2 a doubling; operations are what the"
+    return [*lines, Text(), Text("exponent: of the growth over the three largest sizes, a line fitted to the logarithms; operations are what the"
                                  " mathematics asks for. Peak memory: resident, beyond that of the process before the model is made.", style="dim")]
 
 

@@ -2,6 +2,8 @@
 import math
 import tempfile
 
+import numpy as np
+
 from ..errors import UserError
 from .measure import interleaved
 from .products import Heads, of_step
@@ -51,11 +53,12 @@ def changes(name, size):
 
 
 def exponent(points, column):
-    """log of the growth between the two largest sizes over log of theirs; None where it cannot be told."""
-    if len(points) < 2 or not points[-1][column] or not points[-2][column]:
+    """The slope of log(column) over log(size), fitted to the three largest sizes; None where it cannot be told."""
+    points = points[-3:]
+    if len(points) < 2 or not all(point[column] for point in points):
         return None
-    (smaller, larger) = points[-2:]
-    return math.log(larger[column] / smaller[column]) / math.log(larger["size"] / smaller["size"])
+    slope, _ = np.polyfit(*([math.log(point[name]) for point in points] for name in ("size", column)), 1)
+    return float(slope)
 
 
 def _point(change, size, threads, seconds):

@@ -119,8 +119,10 @@ def test_a_sweep_changes_one_thing(name, size, shape):
 
 
 def test_the_exponent_is_that_of_the_largest_sizes():
-    points = [{"size": size, "seconds": 1.0 + size**2, "memory": 0, "operations": 7 * size} for size in (1, 100, 200)]
+    points = [{"size": size, "seconds": 1.0 + size**2, "memory": 0, "operations": 7 * size} for size in (1, 100, 200, 400)]
     assert scaling.exponent(points, "seconds") == pytest.approx(2, abs=1e-3) and scaling.exponent(points, "operations") == pytest.approx(1)
+    noisy = [{"size": 1, "seconds": 1.0}, {"size": 2, "seconds": 3.0}, {"size": 4, "seconds": 4.0}]  # 2 ± a disturbed one in the middle
+    assert scaling.exponent(noisy, "seconds") == pytest.approx(1)
     assert scaling.exponent(points, "memory") is None and scaling.exponent(points[:1], "seconds") is None
 
 
