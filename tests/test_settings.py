@@ -1,5 +1,6 @@
 """Settings: every bad value has one clear sentence, and config.json gives back what went in."""
 import dataclasses
+import gzip
 import json
 
 import pytest
@@ -57,6 +58,8 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({"tokenizer": ["bpe"]}, ["tokenizer", "words, characters, bpe"]),
         ({"tie_embeddings": "all"}, ["--joint-vocabulary"]),
         ({"weight_decay": 0.1}, ["--optimizer adamw"]),
+        ({"bpe_dropout": 0.1}, ["bpe_dropout is 0.1", "--tokenizer bpe"]),
+        ({"unicode": "nfd"}, ["nfc, nfkc"]),
         ({"pair": None}, ["nothing to train on"]),
         ({"src": "a"}, ["src is given without tgt"]),
         ({"src": "a", "tgt": "b", "valid_tgt": "c"}, ["valid_tgt is given without valid_src"]),
@@ -108,8 +111,16 @@ def test_settings_that_are_no_object_are_refused():
 
 def test_what_is_named_wins_over_the_preset_and_the_preset_over_the_default():
     settings, preset = choose({"src": "a", "tgt": "b", "dropout": 0.3})
-    assert preset == "text" and settings.pair is None and settings.own_text
-    assert settings.tokenizer == PRESETS["text"]["tokenizer"] and settings.dropout == 0.3 and settings.seed == 0
+    assert preset == "small" and settings.pair is None and settings.own_text
+    assert settings.tokenizer == PRESETS["small"]["tokenizer"] and settings.dropout == 0.3 and settings.seed == 0
+
+
+@pytest.mark.parametrize("pairs, preset", [(1, "small"), (49_999, "small"), (50_000, "laptop")])
+def test_the_preset_follows_from_the_size_of_the_data_when_none_is_named(tmp_path, pairs, preset):
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"a b\n" * pairs))
+    files = {"src": str(tmp_path / "a.gz"), "tgt": str(tmp_path / "a.gz")}
+    assert choose(files)[1] == choose({"tsv": str(tmp_path / "a.gz")})[1] == preset
+    assert choose(files, "multi30k-tiny")[1] == "multi30k-tiny"
 
 
 def test_text_starts_from_the_small_configuration_that_is_public():
@@ -138,7 +149,7 @@ def test_epochs_that_are_named_replace_the_steps_of_the_preset():
     [
         ({"pair": "en-es", "tsv": "x"}, None, "drop one"),
         ({"steps": 5, "epochs": 5}, None, "drop the other"),
-        ({}, "toys", "toy, text"),
+        ({}, "toys", "toy, small"),
         ({"pair": "en-xx"}, None, "en, es, ko, zh"),
         ({"pair": "en-es", "text": "a"}, None, "drop one"),
         ({"text": "a", "src": "b", "tgt": "c"}, None, "text and src are both given"),

@@ -7,7 +7,7 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -18,6 +18,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
 from minitx.data.batches import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
 from minitx.data.files import read_bytes, write_atomically
+from minitx.data.punctuation import Punctuation
 from minitx.data.text import pieces
 from minitx.errors import UserError
 
@@ -42,7 +43,7 @@ class Tokenizer:
     kind "words": what stands between white space. "characters": every Unicode character, spaces too. "bpe": pieces of
     words (Sennrich et al. 2016); the first piece of each word begins with a space, which `tokens` shows as "▁".
     "byte-bpe": pieces of UTF-8 bytes (Radford et al. 2019), so that white space is kept and nothing is unknown.
-    Ids 0 to 3 are <pad>, <bos>, <eos>, <unk>. Text is brought to Unicode form NFC first.
+    Ids 0 to 3 are <pad>, <bos>, <eos>, <unk>. Text is brought to a Unicode form first, NFC by default.
     """
 
     def __init__(self, library: tokenizers.Tokenizer, kind: Kind):
@@ -54,7 +55,7 @@ class Tokenizer:
     @classmethod
     def train(
         cls, kind: Kind, lines: Iterable[str], vocab_size: int | None = None, lowercase: bool = False,
-        min_frequency: int = 1,
+        min_frequency: int = 1, unicode: Literal["nfc", "nfkc"] = "nfc", apart: bool = False,
     ) -> "Tokenizer":
         """Learns a vocabulary; the same lines give the same one on any number of threads.
 
@@ -62,6 +63,8 @@ class Tokenizer:
             lines: the training side only, or the model's words will have been chosen on the test.
             vocab_size: at most so many tokens, the special ones counted; None is all there are (bpe: 10,000).
             min_frequency: a word or character must occur so often (bpe: a pair of pieces, to be merged).
+            unicode: the form that text is brought to; nfkc also makes ﬁ, Ｆ, ² and … plain letters, digits and dots.
+            apart: no piece joins punctuation with letters (bpe).
 
         Raises:
             UserError: an unknown kind, no text, or a vocabulary too small for the characters of the text (bpe).
@@ -73,7 +76,7 @@ class Tokenizer:
                 f"vocab_size is {vocab_size}; it must be at least {len(SPECIAL_TOKENS) + 1}, because every vocabulary"
                 f" begins with {' '.join(SPECIAL_TOKENS)}"
             )
-        library, trainer = _blank(kind, vocab_size, lowercase, min_frequency)
+        library, trainer = _blank(kind, vocab_size, lowercase, min_frequency, unicode, apart)
         library.train_from_iterator(lines, trainer)
         size = library.get_vocab_size()
         if size == len(SPECIAL_TOKENS):
@@ -117,8 +120,9 @@ class Tokenizer:
         return [token.translate(_VISIBLE) for token in shown]
 
     def words(self, text: str) -> list[str]:
-        """For each token that `encode` gives, the word of the text (in form NFC) that it is, or is a piece of."""
-        text = unicodedata.normalize("NFC", _encodable(text))  # the library's offsets lose what a form joins
+        """For each token that `encode` gives, the word of the text (in its Unicode form) that it is, or is a piece of."""
+        form = "NFKC" if "NFKC" in str(self._library.normalizer) else "NFC"
+        text = unicodedata.normalize(form, _encodable(text))  # the library's offsets lose what a form joins
         encoding = self._library.encode(text, add_special_tokens=False)
         starts, ends = {}, {}
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets):
@@ -129,7 +133,7 @@ class Tokenizer:
         """The text of the ids; <pad>, <bos> and <eos> are dropped wherever they stand, <unk> stays visible or becomes,
         one after the other, what `unknown` holds.
 
-        `decode(encode(text))` is the text in form NFC when no token is unknown; words and bpe leave one space where
+        `decode(encode(text))` is the text in its Unicode form when no token is unknown; words and bpe leave one space where
         there was any white space, and none at the ends. Bytes that end within a character become "\ufffd".
         """
         unknown, ids = iter(unknown), [i for i in ids if i not in (PAD, BOS, EOS)]
@@ -146,6 +150,16 @@ class Tokenizer:
         if self.kind in ("bpe", "byte-bpe"):  # a word is built up from its characters, so only these can be unknown
             parts = "".join(parts)
         return [part for part in dict.fromkeys(parts) if self._library.token_to_id(part) is None]
+
+    def split(self, text: str) -> list[str]:
+        """The words of the text, as far as no token can span two of them; what a word is depends on the kind."""
+        text = self._library.normalizer.normalize_str(_encodable(text))
+        return [word for word, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
+
+    def merges(self) -> tuple[dict[str, int], list[tuple[str, str]]]:
+        """The vocabulary of a BPE tokenizer, and the pairs of pieces that are joined, the first ones first."""
+        model = json.loads(self._library.to_str())["model"]
+        return model["vocab"], [tuple(pair) for pair in model["merges"]]
 
     def __eq__(self, other: object) -> bool:
         """Whether the other has the same vocabulary, and cuts text in the same way."""
@@ -181,28 +195,40 @@ class Tokenizer:
 
 @dataclass(frozen=True)
 class TokenizerPair:
-    """The tokenizers of a translator; with a joint vocabulary both are the same object."""
+    """The tokenizers of a translator; with a joint vocabulary both are the same object.
+
+    `punctuation`: how source and target have their punctuation apart from words already, or None for a side where it is
+    as people write it.
+    """
 
     source: Tokenizer
     target: Tokenizer
     joint: bool
+    punctuation: tuple[Punctuation | None, Punctuation | None] = (None, None)
 
     @classmethod
     def train(
         cls, kind: Kind, pairs: Sequence[tuple[str, str]], vocab_size: int | None = None, joint: bool = False,
-        lowercase: bool = False, min_frequency: int = 1,
+        lowercase: bool = False, min_frequency: int = 1, unicode: Literal["nfc", "nfkc"] = "nfc",
     ) -> "TokenizerPair":
-        """Learns one tokenizer per side, each of `vocab_size`, or one on both sides; see `Tokenizer.train`."""
-        sources, targets = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-        learn = [sources + targets] if joint else [sources, targets]
-        learnt = [Tokenizer.train(kind, lines, vocab_size, lowercase, min_frequency) for lines in learn]
-        return cls(learnt[0], learnt[-1], joint)
+        """Learns one tokenizer per side, each of `vocab_size`, or one on both sides; see `Tokenizer.train`.
+
+        A side without any capital reads capitals as small letters. BPE keeps punctuation apart, unless the text does.
+        """
+        sides = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+        punctuation = tuple(Punctuation.of(side) for side in sides)
+        learnt = []
+        for lines in [[*sides[0], *sides[1]]] if joint else sides:
+            small = lowercase or all(line == line.lower() for line in lines)
+            learnt.append(Tokenizer.train(kind, lines, vocab_size, small, min_frequency, unicode, apart=not any(punctuation)))
+        return cls(learnt[0], learnt[-1], joint, punctuation)
 
     def save(self, path: str | Path) -> None:
         """Writes one JSON file, atomically."""
         description = {"minitx_tokenizers": _VERSION, "joint": self.joint, "source": self.source._description()}
         if not self.joint:
             description["target"] = self.target._description()
+        description["punctuation"] = [form and asdict(form) for form in self.punctuation]
         write_atomically(path, json.dumps(description, ensure_ascii=False))
 
     @classmethod
@@ -224,14 +250,18 @@ class TokenizerPair:
             target = source if joint else Tokenizer._from_description(description.get("target"))
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
-        return cls(source, target, joint)
+        try:
+            punctuation = tuple(form and Punctuation(**form) for form in description.get("punctuation", (None, None)))
+        except TypeError:
+            raise UserError(f"{path}: punctuation is {description['punctuation']!r}, which this minitx does not know") from None
+        return cls(source, target, joint, punctuation)
 
 
 _VERSION = 1  # of the file that `TokenizerPair.save` writes
 
 
 def _blank(
-    kind: Kind, vocab_size: int | None, lowercase: bool, min_frequency: int
+    kind: Kind, vocab_size: int | None, lowercase: bool, min_frequency: int, unicode: str, apart: bool
 ) -> tuple[tokenizers.Tokenizer, trainers.Trainer]:
     """A tokenizer of the library that has learnt nothing, and what teaches it."""
     unknown = _RESERVED[UNK]
@@ -246,13 +276,15 @@ def _blank(
         model = models.WordLevel(unk_token=unknown)
         trainer = trainers.WordLevelTrainer(vocab_size=vocab_size or 2**31, **learn)
     library = tokenizers.Tokenizer(model)
-    library.normalizer = normalizers.Sequence([*([normalizers.Lowercase()] if lowercase else []), normalizers.NFC()])
+    form = normalizers.NFC() if unicode == "nfc" else normalizers.NFKC()
+    library.normalizer = normalizers.Sequence([*([normalizers.Lowercase()] if lowercase else []), form])
     words = pre_tokenizers.WhitespaceSplit()
+    marks = [pre_tokenizers.Split(tokenizers.Regex(r" ?[\p{P}\p{S}]+"), "isolated")] if apart else []
     library.pre_tokenizer = {
         "words": words,
         "characters": pre_tokenizers.Split(tokenizers.Regex(r"[\s\S]"), "isolated"),
         # a space goes in front of each word: a mark that cannot occur inside one
-        "bpe": pre_tokenizers.Sequence([words, pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False)]),
+        "bpe": pre_tokenizers.Sequence([words, pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False), *marks]),
         "byte-bpe": pre_tokenizers.ByteLevel(add_prefix_space=False),
     }[kind]
     if kind == "byte-bpe":

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from minitx.data.batches import SPECIAL_TOKENS
 from minitx.data.text import pieces
+from minitx.data.punctuation import Punctuation
 from minitx.data.tokenizers import KINDS, Tokenizer, TokenizerPair
 from minitx.errors import UserError
 
@@ -351,3 +352,55 @@ def test_a_broken_tokenizer_file_is_named(tmp_path):
         assert str(path) in str(error.value)
     with pytest.raises(UserError, match="nowhere does not exist"):
         TokenizerPair.load(tmp_path / "nowhere")
+
+
+def test_nfkc_makes_plain_letters_of_what_looks_like_them():
+    plain, folded = (Tokenizer.train("characters", ["fin. F2 abc"], unicode=form) for form in ("nfc", "nfkc"))
+    assert folded.decode(folded.encode("ﬁn… Ｆ²")) == "fin... F2" and "<unk>" in plain.decode(plain.encode("ﬁn… Ｆ²"))
+    assert Tokenizer.from_json(folded.to_json()).encode("ﬁ") == folded.encode("fi")
+    assert folded.words("ﬁn") == ["f", "i", "n"]
+
+
+def test_bpe_keeps_punctuation_apart_from_letters_when_it_is_asked_to():
+    lines = ['"Ha!" he said (twice), "it\'s red-hot." $5'] * 50
+    apart, joined = (Tokenizer.train("bpe", lines, 80, apart=way) for way in (True, False))
+    assert apart.tokens(apart.encode(lines[0])) == ['▁"', "Ha", '!"', "▁he", "▁said", "▁(", "twice", "),", '▁"', "it", "'", "s", "▁red", "-", "hot", '."', "▁$", "5"]
+    assert len(joined.encode(lines[0])) < len(apart.encode(lines[0]))
+    for text in (*lines, "a - b", "(", "¿Qué? ¡No!", "。猫"):
+        assert apart.decode(apart.encode(text)).replace("<unk>", "") == "".join(c for c in text if not apart.unknown(c))
+
+
+RAW = [("The cat's house is red.", "La casa del gato es roja."), ("A dog, a cat.", "Un perro, un gato.")] * 20
+SPLIT = [("the cat &apos;s house is red .", "la casa del gato es roja ."), ("a dog , a cat .", "un perro , un gato .")] * 20
+
+
+def test_a_pair_knows_whether_its_text_has_punctuation_apart(tmp_path):
+    for pairs, form in ((RAW, None), (SPLIT, Punctuation()), ([("a b", "c d")], None)):
+        pair = TokenizerPair.train("words", pairs)
+        assert pair.punctuation == (form, form)
+        pair.save(tmp_path / "pair.json")
+        assert TokenizerPair.load(tmp_path / "pair.json") == pair
+
+
+def test_bpe_of_raw_text_has_punctuation_apart_and_of_split_text_as_it_is():
+    raw, split = (TokenizerPair.train("bpe", pairs, 100, joint=True) for pairs in (RAW, SPLIT))
+    assert raw.source.tokens(raw.source.encode("The cat, red.")) == ["▁The", "▁cat", ",", "▁red", "."]
+    assert split.source.tokens(split.source.encode("the cat &apos;s")) == ["▁the", "▁cat", "▁&apos;s"]
+
+
+def test_text_without_capitals_reads_them_as_small_letters():
+    pair = TokenizerPair.train("words", [("the cat", "Un gato")])
+    assert pair.source.encode("The CAT") == pair.source.encode("the cat")
+    assert pair.target.encode("un") == [3] != pair.target.encode("Un")
+
+
+def test_files_from_before_punctuation_was_known_are_read(tmp_path):
+    path = tmp_path / "pair.json"
+    TokenizerPair.train("words", SPLIT).save(path)
+    description = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**description, "punctuation": [{"shape": "odd"}, None]}), encoding="utf-8")
+    with pytest.raises(UserError, match="pair.json: punctuation is .*odd"):
+        TokenizerPair.load(path)
+    del description["punctuation"]
+    path.write_text(json.dumps(description), encoding="utf-8")
+    assert TokenizerPair.load(path).punctuation == (None, None)
