@@ -78,7 +78,7 @@ Whole = Annotated[int, Parameter(converter=_whole)]
 Texts = Annotated[list[str], Parameter(negative=())]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 Preset = Annotated[str | None, Parameter(
-    help=f"settings that go together: {', '.join(PRESETS)} [default: text for your own pairs, language-model for --text, else toy]")]
+    help=f"settings that go together: {', '.join(PRESETS)} [default: small or laptop for your own pairs, by how many there are; language-model for --text; else toy]")]
 
 
 @app.command(sort_key=0)
@@ -110,7 +110,9 @@ def train(
     """
     named = settings or {}
     if resume is None:
+        asked = preset
         chosen, preset = choose(named, preset)
+        preset = preset if asked or not chosen.own_text else f"{preset}, chosen by the size of the data"
     elif preset or out or overwrite:
         raise UserError("resume goes on in the run's own folder, as it was set; drop --preset, --out and --overwrite")
     else:

@@ -62,6 +62,20 @@ def loss_curve(metrics, path):
     save(figure, path)
 
 
+def bleu_by_length(groups, path):
+    """Draw BLEU over the length of the sentences: `groups` are {"words", "sentences", "bleu"}, the shortest first."""
+    figure = figure_of(max(4.5, 1.2 + 0.75 * len(groups)), 3.6)
+    axes = figure.subplots()
+    bars = axes.bar([group["words"] for group in groups], [group["bleu"] for group in groups], color=BLUE, width=0.7)
+    axes.bar_label(bars, [f"{group['bleu']:.1f}" for group in groups], padding=2)
+    axes.set_xticks(range(len(groups)), [f"{group['words']}\n({group['sentences']:,})" for group in groups])
+    axes.set_xlabel("words of the source (and how many sentences)")
+    axes.set_ylabel("BLEU")
+    axes.margins(y=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
 def attention_map(source_tokens, target_tokens, matrix, path):
     """Draw how much each target token looked at each source token: `matrix` is (target time, source time).
 

@@ -127,7 +127,7 @@ def refused(capfd, *arguments):
         ("train --src one", "src is given without tgt"),
         ("train --resume nowhere", "no such folder"),
         ("train --resume run --out other", "drop --preset, --out"),
-        ("train --preset nothing", "toy, text"),
+        ("train --preset nothing", "toy, small"),
         ("translate", "RUN"),
         ("translate run hello --beam 0", "beam is 0"),
         ("translate run hello --n-best 3", "--beam 3"),

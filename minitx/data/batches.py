@@ -4,7 +4,7 @@ The order of an epoch is a function of (seed, epoch) alone, so a position is two
 batches that an uninterrupted one would have seen.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
@@ -70,6 +70,7 @@ class Batches:
         seed: non-negative; another seed is another order.
         shuffle: False gives the same batches, longest first, in every epoch (validation).
         max_length: the longest sentence the model takes, <eos> counted.
+        redraw: gives the pairs of an epoch by its number, in the place of `pairs`: as many, with other ids.
 
     Raises:
         UserError: there are no pairs, or one of them is longer than `max_length`.
@@ -82,18 +83,16 @@ class Batches:
 
     def __init__(
         self, pairs: Sequence[tuple[Ids, Ids]], batch_tokens: int, *, seed: int = 0, shuffle: bool = True,
-        max_length: int | None = None,
+        max_length: int | None = None, redraw: Callable[[int], Sequence[tuple[Ids, Ids]]] | None = None,
     ):
         if not pairs:
             raise UserError("there are no sentence pairs to make batches of")
         if batch_tokens < 1:
             raise UserError(f"batch_tokens is {batch_tokens}; it must be at least 1")
-        self._source, self._target = _framed(pairs)
-        self._target_lengths = self._target.lengths - 1  # of target_out
-        self._refuse_longer_than(max_length)
-        self.batch_tokens, self.seed, self.shuffle = batch_tokens, seed, shuffle
+        self.batch_tokens, self.seed, self.shuffle, self.max_length = batch_tokens, seed, shuffle, max_length
         self.n_pairs = len(pairs)
-        self.n_tokens = int(self._target_lengths.sum())  # real target tokens of an epoch
+        self._redraw, self._drawn = redraw, None  # the epoch whose pairs these are
+        self._take(pairs)
         self.restore({"epoch": 0, "index": 0})
 
     def __len__(self) -> int:
@@ -122,6 +121,9 @@ class Batches:
     def restore(self, state: dict[str, int]) -> None:
         """Goes to a position that `state` gave, of batches made from the same pairs and settings."""
         epoch, index = state["epoch"], state["index"]
+        if self._redraw is not None and epoch != self._drawn:
+            self._take(self._redraw(epoch))
+            self._drawn = epoch
         plan = self._batches_of(epoch)
         if not 0 <= index < len(plan):
             raise UserError(
@@ -130,12 +132,22 @@ class Batches:
             )
         self.epoch, self.index, self._plan = epoch, index, plan
 
+    def most_positions(self) -> int:
+        """Positions of source and target, pads counted, in the largest batch of the current epoch."""
+        return max(len(rows) * int(self._source.lengths[rows].max() + self._target_lengths[rows].max()) for rows in self._plan)
+
     def padding(self) -> Padding:
         """Share of <pad> on each side over the current epoch."""
         return Padding(
             _wasted(self._source.lengths, self._plan),
             _wasted(self._target_lengths, self._plan),
         )
+
+    def _take(self, pairs: Sequence[tuple[Ids, Ids]]) -> None:
+        self._source, self._target = _framed(pairs)
+        self._target_lengths = self._target.lengths - 1  # of target_out
+        self.n_tokens = int(self._target_lengths.sum())  # real target tokens of an epoch
+        self._refuse_longer_than(self.max_length)
 
     def _batches_of(self, epoch: int) -> list[np.ndarray]:
         """The epoch's batches, each an array of row numbers."""

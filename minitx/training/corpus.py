@@ -37,13 +37,15 @@ def _own_text(settings):
         named, pairs = ("src", "tgt"), files.read_parallel(settings.src, settings.tgt)
         source, target = settings.src, settings.tgt
     pairs, report = files.clean(pairs)
+    report = str(report)
     if settings.valid_src is not None:
         named += ("valid_src", "valid_tgt")
-        validation, _ = files.clean(files.read_parallel(settings.valid_src, settings.valid_tgt))
+        validation, left_out = files.clean(files.read_parallel(settings.valid_src, settings.valid_tgt))
+        report += f"\nvalidation: {left_out}"
     else:
         pairs, validation = files.split_validation(pairs, seed=settings.seed)
     hashes = {name: files.sha256(getattr(settings, name)) for name in named}
-    return Corpus(source, target, pairs, validation, {"validation": validation}, hashes, str(report))
+    return Corpus(source, target, pairs, validation, {"validation": validation}, hashes, report)
 
 
 def check_hashes(settings, saved: dict, hashes: dict):

@@ -30,7 +30,7 @@ class LanguageModel:
         s = self.settings
         if tokenizers is None:
             kind = "byte-bpe" if s.tokenizer == "bpe" else s.tokenizer
-            learnt = Tokenizer.train(kind, text.pieces(self._train), s.vocab_size, s.lowercase, s.min_frequency)
+            learnt = Tokenizer.train(kind, text.pieces(self._train), s.vocab_size, s.lowercase, s.min_frequency, s.unicode)
             tokenizers = TokenizerPair(learnt, learnt, joint=True)
         self.tokenizers, self._tokenizer = tokenizers, tokenizers.target
         self._train_ids, self._valid_ids = (self._tokenizer.encode_text(part) for part in (self._train, self._valid))
@@ -39,6 +39,10 @@ class LanguageModel:
                             f"take a smaller --block, or a longer text")
         if len(self._valid_ids) < 2:
             raise UserError(f"validation_tail is {s.validation_tail:g}, which leaves {len(self._valid_ids)} tokens to validate with; take a larger one")
+
+    def fit_memory(self, model):
+        """The settings: batches are as large as they say."""
+        return self.settings
 
     def save_validation(self, folder):
         """Keep the held-out text with the run."""

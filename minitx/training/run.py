@@ -49,6 +49,7 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
     task.tokenise(folder.tokenizers() if saved else None)
     model = build_model(settings, len(task.tokenizers.source), len(task.tokenizers.target))
     if not saved:
+        settings = task.fit_memory(model)
         folder.create(settings, minitx=_version(), hashes=task.hashes)
         task.tokenizers.save(folder.tokenizer)
         task.save_validation(folder)

@@ -26,11 +26,13 @@ DECODED = 300  # validation sentences that are translated during training
 class Trainer:
     """Trains `model` on pairs of ids, as `settings` say, and keeps its state in `folder`.
 
+    `redraw`, where the ids of a pair differ between epochs, gives those of all pairs by the epoch's number.
+
     Attributes: `step`, the number of updates done; `steps`, of updates in all; `best`, the best validation so far: its loss, or minus its BLEU.
     """
 
-    def __init__(self, settings, model, tokenizers, corpus, train_ids, valid_ids, folder, console):
-        self.settings, self.model, self.tokenizers, self.corpus = settings, model, tokenizers, corpus
+    def __init__(self, settings, model, tokenizers, corpus, train_ids, valid_ids, folder, console, redraw=None):
+        self.settings, self.model, self.tokenizers, self.corpus, self.redraw = settings, model, tokenizers, corpus, redraw
         self.valid_ids, self.folder, self.console = valid_ids, folder, console
         self.batches = self._batches(train_ids)
         kind = optim.AdamW if settings.optimizer == "adamw" else optim.Adam
@@ -45,7 +47,7 @@ class Trainer:
 
     def _batches(self, train_ids):
         s = self.settings
-        return Batches(train_ids, s.batch_tokens, seed=s.seed, max_length=s.max_length)
+        return Batches(train_ids, s.batch_tokens, seed=s.seed, max_length=s.max_length, redraw=self.redraw)
 
     # The loop
 

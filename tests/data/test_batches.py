@@ -223,3 +223,36 @@ def test_an_epoch_of_29000_pairs_takes_well_under_half_a_second():
     start = time.perf_counter()
     assert sum(batch.n_tokens for batch in batches) == batches.n_tokens
     assert time.perf_counter() - start < 0.5
+
+
+def test_pairs_can_be_drawn_anew_in_every_epoch():
+    pairs, asked = [([4] * n, [5] * n) for n in range(1, 30)], []
+
+    def redraw(epoch):
+        asked.append(epoch)
+        return [(source + [6] * epoch, target) for source, target in pairs]
+
+    batches = Batches(pairs, 60, seed=3, redraw=redraw)
+    for epoch in range(3):
+        rows = [row[row != 0].tolist() for batch in batches for row in batch.source]
+        assert sorted(rows, key=len) == [source + [6] * epoch + [2] for source, _ in pairs]
+    assert asked == [0, 1, 2, 3]
+    state = {"epoch": 1, "index": 2}
+    batches.restore(state)
+    expected = batches.next()
+    batches.restore(state)
+    assert asked[4:] == [1], "the pairs of an epoch are drawn once"
+    resumed = Batches(pairs, 60, seed=3, redraw=redraw)
+    resumed.restore(state)
+    np.testing.assert_array_equal(resumed.next().source, expected.source)
+
+
+def test_drawn_pairs_are_held_to_the_longest_length_too():
+    with pytest.raises(UserError, match="the source of pair 2 has 9 tokens"):
+        Batches([([4], [4]), ([4], [4])], 60, max_length=8, redraw=lambda epoch: [([4], [4]), ([4] * 8, [4])])
+
+
+def test_the_largest_batch_is_counted_with_its_pads():
+    pairs = [([4] * 3, [4] * 9), ([4] * 5, [4] * 9), ([4], [4])]
+    batches = Batches(pairs, 20)
+    assert batches.most_positions() == max(batch.source.size + batch.target_out.size for batch in batches) == 2 * (6 + 10)

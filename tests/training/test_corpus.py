@@ -44,3 +44,5 @@ def test_the_report_says_what_was_left_out(tmp_path):
         target.write("ANT\n" + "ANT " * 100 + "\n")
     assert corpora.load(settings).report == (
         "120 of 122 pairs kept; left out: 1 with an empty side, 1 with a side more than 9 times as long as the other")
+    assert corpora.load(settings.replace(valid_src=settings.src, valid_tgt=settings.tgt)).report.splitlines()[1] == (
+        "validation: 120 of 122 pairs kept; left out: 1 with an empty side, 1 with a side more than 9 times as long as the other")
