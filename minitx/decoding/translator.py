@@ -11,9 +11,11 @@ import numpy as np
 from ..autograd import no_grad
 from ..data.batches import BOS, EOS, UNK, length_batches
 from ..errors import UserError
+from . import ancestral
 from .beam import Hypothesis, beam_search
 from .ensemble import Ensemble
 from .greedy import greedy
+from .sampling import Sampling
 
 BATCH_TOKENS = 4096  # of source times hypotheses that are decoded together: enough to keep the kernels busy
 
@@ -52,7 +54,7 @@ class Translator:
         self.model, self.tokenizers, self.settings = model.eval(), tokenizers, settings
         self._speaker = Ensemble([self.model, *(other.eval() for other in ensemble)]) if ensemble else self.model
 
-    def translate(self, texts, beam=1, n_best=1, max_length=None, *, alpha=1.0, beta=0.0, prefix="", copy_unknown=False):
+    def translate(self, texts, beam=1, n_best=1, max_length=None, *, alpha=1.0, beta=0.0, prefix="", copy_unknown=False, tokenised=False):
         """Translate texts, of any number and length, in batches; a single string gives a single result.
 
         Args:
@@ -62,29 +64,59 @@ class Translator:
             alpha, beta: of the scores by which a beam ranks translations, see `beam_search`.
             prefix: words that every translation begins with, or a list with those of each text.
             copy_unknown: put in the place of each <unk> the word of the text that the decoder looked at most.
+            tokenised: texts and translations have the form of the text that the model was trained on. Otherwise they are
+                as people write, which is another form where that text has its punctuation apart from words.
 
         Returns a list with a string for each text, in their order. An empty text gives an empty string. A text longer
         than the model takes is cut, with a warning.
         """
-        options = {"max_length": max_length, "alpha": alpha, "beta": beta, "copy_unknown": copy_unknown}
-        if isinstance(texts, str):
-            return self.translate([texts], beam, n_best, prefix=prefix, **options)[0]
-        texts = list(texts)
+        def search(batch, prefixes):
+            return self._search(batch, beam, n_best, max_length=max_length, alpha=alpha, beta=beta, prefixes=prefixes)
+
+        single = isinstance(texts, str)
+        found = self._each([texts] if single else list(texts), search, beam, prefix, copy_unknown, tokenised)
+        found = found if n_best > 1 else [best[0].text if best else "" for best in found]
+        return found[0] if single else found
+
+    def sample(self, texts, n=1, seed=0, max_length=None, *, prefix="", copy_unknown=False, tokenised=False, **sampling):
+        """Draw `n` translations of each text from the model's probabilities; a single string gives a single list.
+
+        Args:
+            seed: the same one gives the same translations, whatever else is translated beside them.
+            sampling: temperature, top_k, top_p, min_p, repetition_penalty, see `minitx.decoding.sampling.Sampling`.
+            the others: as of `translate`.
+
+        Returns a list of n `Translation`s for each text, in the order in which they were drawn.
+        """
+        if n < 1:
+            raise UserError(f"n is {n} but must be a whole number from 1")
+        options = {"sampling": Sampling(**sampling), "n": n, "seed": seed, "max_length": max_length}
+
+        def search(batch, prefixes):
+            return ancestral.sample(self._speaker, batch.source, batch.source_lengths, prefixes=prefixes, **options)
+
+        single = isinstance(texts, str)
+        found = self._each([texts] if single else list(texts), search, n, prefix, copy_unknown, tokenised)
+        return found[0] if single else found
+
+    def _each(self, texts, search, width, prefix, copy_unknown, tokenised):
+        """Lists of `Translation`s for each of the texts, which `search` finds for batches of them, `width` hypotheses at a time."""
+        texts = texts if tokenised else [self._as_trained(text) for text in texts]
         found = [[Translation("", 0.0)] for _ in texts]
         real = [row for row, text in enumerate(texts) if text.strip()]
         sentences = self._source_ids([texts[row] for row in real])
-        prefixes = self._prefixes(prefix, texts)
-        for batch in length_batches(sentences, max(1, BATCH_TOKENS // max(1, beam))):
+        prefixes = self._prefixes(prefix, texts, tokenised)
+        for batch in length_batches(sentences, max(1, BATCH_TOKENS // max(1, width))):
             rows = [real[row] for row in batch.rows]
-            begun = prefixes and [prefixes[row] for row in rows]
-            for i, best in enumerate(self._search(batch, beam, n_best, max_length=max_length, alpha=alpha, beta=beta, prefixes=begun)):
+            for i, best in enumerate(search(batch, prefixes and [prefixes[row] for row in rows])):
                 copies = [self._copies(texts[rows[i]], batch, i, one.ids) if copy_unknown else () for one in best]
-                found[rows[i]] = [Translation(self.tokenizers.target.decode(one.ids, copied), one.score) for one, copied in zip(best, copies)]
-        return found if n_best > 1 else [best[0].text if best else "" for best in found]
+                written = [self.tokenizers.target.decode(one.ids, copied) for one, copied in zip(best, copies)]
+                found[rows[i]] = [Translation(text if tokenised else self._as_people_write(text), one.score) for text, one in zip(written, best)]
+        return found
 
     def unknown(self, text):
         """The words (or characters) of the text that the model has never seen, each once; it reads them as <unk>."""
-        return self.tokenizers.source.unknown(text)
+        return self.tokenizers.source.unknown(self._as_trained(text))
 
     def attention(self, text, layer=-1, head=None, beam=1):
         """Where the decoder looks in the source when it writes each word of the translation.
@@ -96,7 +128,7 @@ class Translator:
         Returns the source tokens, the target tokens, both with <eos>, and a matrix (target time, source time) whose
         rows sum to 1: row i is for target token i, at the position that predicts it.
         """
-        [batch] = length_batches(self._source_ids([text]), BATCH_TOKENS)
+        [batch] = length_batches(self._source_ids([self._as_trained(text)]), BATCH_TOKENS)
         best = self._search(batch, beam)[0] if text.strip() else []
         ids = best[0].ids if best else []
         maps = self.model.attention_maps(batch.source, batch.source_lengths, np.array([[BOS, *ids]], np.int32))[:, 0]
@@ -115,7 +147,7 @@ class Translator:
             raise UserError("a decoder-only model has no encoder whose vectors could stand for a sentence; train with --model encoder-decoder")
         if isinstance(texts, str):
             return self.encode([texts])[0]
-        sentences = self._source_ids(list(texts))
+        sentences = self._source_ids([self._as_trained(text) for text in texts])
         means = np.zeros((len(sentences), self.model.d_model), self.model.output_weight.dtype)
         for rows, source, lengths in length_batches(sentences, BATCH_TOKENS):
             with no_grad():
@@ -134,12 +166,21 @@ class Translator:
                               f" {text.strip()[:30]}…", stacklevel=3)
         return [ids[:room] for ids in sentences]
 
-    def _prefixes(self, prefix, texts):
+    def _as_trained(self, text):
+        form = self.tokenizers.punctuation[0]
+        return form.split(text) if form else text
+
+    def _as_people_write(self, text):
+        form = self.tokenizers.punctuation[1]
+        return form.join(text) if form else text
+
+    def _prefixes(self, prefix, texts, tokenised):
         """Ids that the translation of each text begins with, or None where none is wanted."""
         wanted = [prefix] * len(texts) if isinstance(prefix, str) else list(prefix)
         if len(wanted) != len(texts):
             raise UserError(f"prefix: there are {len(wanted)} for {len(texts)} texts; give one for each, or one string for all")
-        return self.tokenizers.target.encode_batch(wanted) if any(wanted) else None
+        form = None if tokenised else self.tokenizers.punctuation[1]
+        return self.tokenizers.target.encode_batch([form.split(one) for one in wanted] if form else wanted) if any(wanted) else None
 
     def _search(self, batch, beam, n_best=1, **options):
         """Lists of hypotheses, the best first, for each row of a `SourceBatch`."""

@@ -45,9 +45,9 @@ def score(model, batches):
 
 
 def translate(model, tokenizers, sources, beam=1):
-    """The model's translations of source texts, in their order."""
+    """The model's translations of source texts, in their order; both in the form of the text that it was trained on."""
     training = model.training
-    results = Translator(model, tokenizers).translate(sources, beam)
+    results = Translator(model, tokenizers).translate(sources, beam, tokenised=True)
     model.train(training)
     return results
 

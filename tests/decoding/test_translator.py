@@ -173,6 +173,48 @@ def test_runs_of_the_same_vocabularies_are_loaded_as_an_ensemble(tmp_path, trans
         load(tmp_path / "one", ensemble=[tmp_path / "two", tmp_path / "other"])
 
 
+def test_samples_are_texts_with_scores(translator):
+    found = translator.sample(TEXTS, n=3, seed=2, temperature=2.0)
+    assert [len(drawn) for drawn in found] == [3 if text.strip() else 1 for text in TEXTS]
+    assert found[0] == translator.sample("the cat", n=3, seed=2, temperature=2.0) != translator.sample("the cat", n=3, seed=3, temperature=2.0)
+    assert [drawn[0].text for drawn in translator.sample(TEXTS, temperature=0.0)] == translator.translate(TEXTS)
+    assert all(one.text.startswith("dos") and one.score < 0 for one in translator.sample("the cat", n=5, prefix="dos"))
+    for wrong, said in (({"n": 0}, "n is 0"), ({"temperature": -1}, "temperature is -1"), ({"max_length": 0}, "max_length is 0")):
+        with pytest.raises(UserError, match=said):
+            translator.sample("a", **wrong)
+
+
+SPLIT = [("it &apos;s a cat , a red cat .", "es un gato , un gato rojo ."), ("two dogs !", "&quot; dos perros &quot; !")]
+
+
+@pytest.fixture(scope="module")
+def split_translator():
+    tokenizers = TokenizerPair.train("words", SPLIT)
+    assert all(tokenizers.punctuation)
+    model = small_model(tokenizers, seed=2)
+    for parameter in model.parameters():
+        parameter.data *= 3
+    return Translator(model, tokenizers)
+
+
+def test_a_model_of_split_text_reads_and_writes_as_people_do(split_translator):
+    translator = split_translator
+    as_trained = translator.translate(["it &apos;s a cat , a cat .", "two dogs !"], beam=2, tokenised=True)
+    as_people_write = translator.translate(["It's a cat, a cat.", "Two dogs!"], beam=2)
+    assert as_people_write == [translator.tokenizers.punctuation[1].join(text) for text in as_trained] != as_trained
+    assert translator.unknown("It's a dog, two cats!") == ["dog", "cats"]
+    assert translator.attention("It's a cat.")[0] == ["it", "&apos;s", "a", "cat", ".", "<eos>"]
+    np.testing.assert_array_equal(translator.encode("It's a cat."), translator.encode("it &apos;s a cat ."))
+
+
+def test_prefixes_and_samples_of_split_text_are_as_people_write_too(split_translator):
+    translator = split_translator
+    assert translator.translate("two dogs", prefix="Un gato, dos").startswith("un gato, dos")
+    assert translator.translate("two dogs", prefix="un gato , dos", tokenised=True).startswith("un gato , dos")
+    [drawn], [plain] = translator.sample("it's", prefix="un gato,"), translator.sample("it &apos;s", prefix="un gato ,", tokenised=True)
+    assert drawn.text == translator.tokenizers.punctuation[1].join(plain.text) != plain.text
+
+
 def test_unknown_words_are_named_and_still_translated(translator):
     assert translator.unknown("the xenon cat xenon") == ["xenon"] and translator.unknown("the cat") == []
     assert isinstance(translator.translate("xenon"), str)
