@@ -63,7 +63,7 @@ def test_agrees_with_the_reference(shape, variant, dtype):
 @DTYPES
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("kv_heads", [1, 3, 6])
-@pytest.mark.parametrize("batch, tq, tk, d", [(2, 50, 50, 16), (1, 140, 140, 8), (3, 1, 40, 8), (1, 37, 12, 4)])
+@pytest.mark.parametrize("batch, tq, tk, d", [(2, 50, 50, 16), (1, 140, 140, 8), (3, 1, 40, 8), (1, 37, 12, 4), (9, 18, 18, 4)])
 def test_heads_that_share_keys_agree_with_the_reference(batch, tq, tk, d, kv_heads, variant, dtype):
     q, k, v, g = inputs(batch, 6, tq, tk, d, dtype, kv_heads)
     chosen = options(batch, 6, tq, tk, variant) | {"kv_heads": kv_heads}

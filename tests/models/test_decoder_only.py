@@ -6,7 +6,7 @@ import pytest
 
 from minitx import gradients, no_grad, random
 from minitx.models import DecoderOnly
-from minitx.nn import sinusoidal_positions
+from minitx.nn import RMSNorm, sinusoidal_positions
 
 IDS = np.random.default_rng(1).integers(1, 14, (4, 9)).astype(np.int32)
 BATCH = SimpleNamespace(target_in=IDS[:, :-1], target_out=IDS[:, 1:], n_tokens=32)
@@ -130,7 +130,7 @@ def test_gated_feed_forward_networks_have_as_many_weights_as_others(activation, 
 def test_the_options_of_norms_and_angles_arrive():
     model = DecoderOnly(14, d_model=8, n_heads=2, n_layers=2, normalization="rms", eps=0.5, positions="rotary", rotary_base=100.0,
                         rotary_scaling={"factor": 2.0})
-    assert {module.eps for _, module in model.named_modules() if hasattr(module, "eps")} == {0.5}
+    assert {(type(module), module.eps) for _, module in model.named_modules() if hasattr(module, "eps")} == {(RMSNorm, 0.5)}
     assert all(layer.self_attn.rotary is model.layers[0].self_attn.rotary for layer in model.layers)
     np.testing.assert_allclose(model.layers[0].self_attn.rotary.frequencies, [0.5, 0.05])
     assert not any("positions" in name for name in model.state_dict())

@@ -47,7 +47,10 @@ def score_by_hand(run, text):
     return float(np.concatenate(losses).mean())
 
 
-@pytest.mark.parametrize("changes", [{}, {"tokenizer": "bpe", "vocab_size": 280}], ids=["characters", "bpe"])
+LLAMA = {"normalization": "rms", "activation": "swiglu", "positions": "rotary", "n_kv_heads": 1, "window": 12, "bias": False}
+
+
+@pytest.mark.parametrize("changes", [{}, {"tokenizer": "bpe", "vocab_size": 280}, LLAMA], ids=["characters", "bpe", "Llama"])
 def test_a_tiny_model_learns_what_follows_what(tmp_path, changes):
     settings = small_text_settings(tmp_path, d_model=32, d_ff=64, dropout=0.0, label_smoothing=0.0, learning_rate=1e-2, steps=300,
                                    batch_sequences=8, accumulate=1, validate_every=150, **changes)

@@ -14,12 +14,13 @@ import minitx
 from minitx.console import Console
 from minitx.data import files
 from minitx.errors import UserError
+from minitx.kernels.runtime import compiled
 from minitx.run_folder import RunFolder, read_safetensors, save_safetensors
 from minitx.settings import Settings, choose_resumed
 from minitx.training.evaluate import evaluate
 from minitx.training.run import Interrupted, _kernels, train
 
-from .small import At, Stopped, files_of, kill, metrics_of, small_settings
+from .small import At, Stopped, files_of, kill, metrics_of, small_settings, small_text_settings
 
 
 @pytest.fixture(scope="module")
@@ -391,3 +392,11 @@ def less(run, name):
     arrays, metadata = read_safetensors(run.last)
     del arrays[name]
     return arrays, metadata
+
+
+def test_a_run_compiles_the_kernels_of_its_own_model(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(compiled, "missing", lambda dtype, folders: asked.append(folders) or [])
+    train(small_settings(tmp_path, steps=1), out=tmp_path / "translator")
+    train(small_text_settings(tmp_path, steps=1, normalization="rms", positions="rotary", activation="swiglu"), out=tmp_path / "llama")
+    assert asked == [["layer_norm"], ["rms_norm", "rotary", "swiglu"]]
