@@ -6,7 +6,7 @@ everything in one pass, and the norm of all gradients is one sum.
 import numpy as np
 
 from .autograd import Tensor
-from .kernels.adam import adam, squared_norm
+from .kernels.adam import adam, clipping
 
 
 class Optimizer:
@@ -48,16 +48,17 @@ class Optimizer:
     def gradient_norm(self):
         """The Euclidean norm of all gradients together."""
         self._gather()
-        return float(np.sqrt(squared_norm(self.grad)))
+        return float(clipping(self.grad, np.inf)[0])
 
     def step(self, clip=0.0):
         """Move the parameters along their gradients, which are first scaled down so that their norm is at most `clip` (0: as they are).
 
         Returns the norm before clipping (Pascanu et al. 2013), or None without.
         """
-        norm = self.gradient_norm() if clip else self._gather()
+        self._gather()
+        norm, scale = clipping(self.grad, clip) if clip else (None, 1.0)
         self.steps += 1
-        self.update(min(1.0, clip / (norm + 1e-6)) if clip else 1.0)
+        self.update(scale)
         return norm
 
     def update(self, scale):
@@ -98,8 +99,8 @@ class SGD(Optimizer):
         """One step."""
         velocity = self.state["velocity"]
         velocity *= self.momentum
-        velocity += self.grad * self.grad.dtype.type(scale)
-        self.data -= velocity * velocity.dtype.type(self.learning_rate)
+        velocity += self.grad * scale
+        self.data -= velocity * float(self.learning_rate)
 
 
 class Adam(Optimizer):

@@ -8,6 +8,7 @@ It is stricter than a GPU, where the following often go unnoticed, and are error
 
 Local arrays start as NaN. numba-cuda's own simulator starts an operating-system thread for every CUDA thread, seventy times as slow, and has no shuffles.
 """
+import contextvars
 import itertools
 from collections import namedtuple
 
@@ -94,6 +95,7 @@ class Thread:
         self.waits, self.met, self.value, self.mask = None, None, None, 0
         self.warp_epoch, self.orders, self.n_shared = 0, False, 0
         self.greenlet = greenlet.greenlet(lambda: function(*arguments))
+        self.greenlet.gr_context = contextvars.copy_context()  # where NumPy keeps which errors it tells of
 
     ended = property(lambda self: self.greenlet.dead)
     state = property(lambda self: "ended" if self.ended else self.waits or "running")

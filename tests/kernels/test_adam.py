@@ -54,23 +54,26 @@ def test_gradients_of_any_layout(dtype):
 
 @DTYPES
 @pytest.mark.parametrize("shape", [(0,), (1,), (7, 13), (100_001,)])
-def test_squared_norm(shape, dtype):
+def test_the_norm_and_what_clips_it(shape, dtype):
     x = normal(*shape, dtype=dtype)
-    expected = reference.squared_norm(x)
-    for actual in (cpu.squared_norm(x), cpu.squared_norm(awkward(x))):
-        assert isinstance(actual, float)
+    expected = reference.clipping(x, 0.1)
+    assert expected[0] == pytest.approx(np.linalg.norm(x.astype(np.float64)), rel=1e-12)
+    assert expected[1] == (1 if x.size == 0 else pytest.approx(0.1 / expected[0], rel=1e-4))
+    for actual in (cpu.clipping(x, 0.1), cpu.clipping(awkward(x), 0.1)):
+        assert all(isinstance(number, float) for number in actual)
         assert actual == pytest.approx(expected, rel=1e-12)  # the sum is float64 whatever the dtype
+    assert cpu.clipping(x, np.inf)[1] == 1
 
 
-def test_squared_norm_does_not_overflow():
-    assert cpu.squared_norm(np.full(10, 1e30, np.float32)) == pytest.approx(1e61, rel=1e-6)
-    assert np.isnan(cpu.squared_norm(np.array([1.0, np.nan], np.float32)))
+def test_the_norm_does_not_overflow():
+    assert cpu.clipping(np.full(10, 1e30, np.float32), 1.0)[0] == pytest.approx(10**30.5, rel=1e-6)
+    assert np.isnan(cpu.clipping(np.array([1.0, np.nan], np.float32), 1.0)[0])
 
 
 def test_same_bits_on_any_number_of_threads():
     assert_same_bits(lambda: steps(cpu, (200_003,), np.float32, True, count=2))
     x = normal(1_000_003, dtype=np.float32)
-    assert_same_bits(lambda: np.array(cpu.squared_norm(x)))
+    assert_same_bits(lambda: np.array(cpu.clipping(x, 1.0)))
 
 
 def test_wrong_inputs_are_named():

@@ -11,4 +11,4 @@ here is differentiated.
 """
 from ..runtime.registry import serve
 
-adam, squared_norm = serve(__name__, "adam", "squared_norm")
+adam, clipping = serve(__name__, "adam", "clipping")

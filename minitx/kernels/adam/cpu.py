@@ -4,7 +4,7 @@ from numba import boolean, float64, int64, prange
 
 from ..runtime import launch
 from ..runtime.compiled import compiled, reads, writes
-from .reference import check
+from .reference import check, scale_to
 
 
 def adam(parameter, gradient, m, v, learning_rate, beta1, beta2, eps, weight_decay, step, decoupled, scale=1.0):
@@ -35,12 +35,13 @@ def _adam(parameter, gradient, m, v, blocks, scale, decay, beta1, rest1, beta2, 
     launch.restore(threads)
 
 
-def squared_norm(x):
-    """See reference.squared_norm."""
-    blocks = launch.blocks(x.size, 1)
+def clipping(gradient, limit):
+    """See reference.clipping."""
+    blocks = launch.blocks(gradient.size, 1)
     parts = np.empty(blocks)
-    _squared_norm(np.ascontiguousarray(x).reshape(-1), blocks, parts)
-    return sum(parts.tolist())
+    _squared_norm(np.ascontiguousarray(gradient).reshape(-1), blocks, parts)
+    norm = sum(parts.tolist()) ** 0.5
+    return norm, scale_to(limit, norm)
 
 
 @compiled(lambda real: (reads(real, 1, "C"), int64, writes(float64, 1)), **launch.OPTIONS)

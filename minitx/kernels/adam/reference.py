@@ -19,10 +19,19 @@ def adam(parameter, gradient, m, v, learning_rate, beta1, beta2, eps, weight_dec
     parameter -= learning_rate * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
 
 
-def squared_norm(x):
-    """Σ x² of all elements, a Python float; the sum is kept in float64."""
-    x = x.astype(np.float64)
-    return float(np.sum(x * x))
+def clipping(gradient, limit):
+    """The norm √Σ g² over all elements, and the scale with which it is at most `limit`: min(1, limit / norm).
+
+    Python floats, the sum being kept in float64; on the GPU arrays () of the gradient's dtype, for which nobody waits.
+    """
+    gradient = gradient.astype(np.float64)
+    norm = float(np.sqrt(np.sum(gradient * gradient)))
+    return norm, scale_to(limit, norm)
+
+
+def scale_to(limit, norm):
+    """The scale with which a norm is at most `limit` (Pascanu et al. 2013)."""
+    return min(1.0, limit / (norm + 1e-6))
 
 
 def check(parameter, gradient, m, v, step):

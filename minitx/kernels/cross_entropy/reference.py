@@ -51,25 +51,35 @@ def linear_cross_entropy(x, weight, bias, targets, smoothing=0.0, ignore_index=-
 
 def check(name, logits, targets, smoothing, ignore_index):
     """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix."""
+    check_logits(name, logits)
+    check_targets(name, targets, logits.shape[0], logits.shape[1], smoothing, ignore_index)
+
+
+def check_logits(name, logits):
+    """As `check`, for the logits."""
     if len(logits.shape) != 2 or logits.shape[1] == 0:
         raise ValueError(f"{name}: logits have shape {logits.shape}, expected (rows, classes) with at least one class; "
                          "flatten the leading axes")
     if logits.dtype.char not in "fd":
         raise TypeError(f"{name}: logits are {logits.dtype}, expected float32 or float64; use .astype(np.float32)")
-    check_targets(name, targets, logits.shape[0], logits.shape[1], smoothing, ignore_index)
 
 
 def check_targets(name, targets, rows, classes, smoothing, ignore_index):
     """As `check`, for the targets of `rows` rows."""
+    check_rows(name, targets, rows, smoothing)
+    wrong = targets[(targets != ignore_index) & ((targets < 0) | (targets >= classes))]
+    if wrong.size:
+        raise ValueError(f"{name}: target {wrong[0]} is no class: there are {classes}, from 0, and ignore_index is "
+                         f"{ignore_index}; does the vocabulary fit the data?")
+
+
+def check_rows(name, targets, rows, smoothing):
+    """As `check_targets`, without a look at the values."""
     if targets.shape != (rows,) or targets.dtype.kind not in "iu":
         raise ValueError(f"{name}: targets have shape {targets.shape} and dtype {targets.dtype}, expected ({rows},) "
                          "integers, one class per row")
     if not 0 <= smoothing <= 1:
         raise ValueError(f"{name}: smoothing is {smoothing}, expected a share from 0 to 1")
-    wrong = targets[(targets != ignore_index) & ((targets < 0) | (targets >= classes))]
-    if wrong.size:
-        raise ValueError(f"{name}: target {wrong[0]} is no class: there are {classes}, from 0, and ignore_index is "
-                         f"{ignore_index}; does the vocabulary fit the data?")
 
 
 def check_linear(name, x, weight, bias):

@@ -31,3 +31,13 @@ def factor(element, key, threshold, scale):
     rest = element % 4
     word = a if rest == 0 else b if rest == 1 else c if rest == 2 else d
     return scale if word >= threshold else ZERO
+
+
+@device
+def mask(keep, element, key, threshold, scale):
+    """Fill the local array `keep`, of 4 or 1, with what elements from `element` on are multiplied by; of 4, `element` is a multiple."""
+    if keep.size == 4:
+        keep[0], keep[1], keep[2], keep[3] = factors(element, key, threshold, scale)
+    else:
+        for k in range(keep.size):
+            keep[k] = factor(element + k, key, threshold, scale)

@@ -19,12 +19,17 @@ def embedding_backward(g, ids, vocabulary, dweight=None):
 
 def check(name, ids, vocabulary, dtype, g=None):
     """Raise ValueError, TypeError or IndexError with what is wrong, what was expected and the likely fix."""
+    check_kinds(name, ids, dtype, g)
+    if ids.size and (ids.min() < 0 or ids.max() >= vocabulary):
+        raise IndexError(f"{name}: ids run from {ids.min()} to {ids.max()} but the table has {vocabulary} rows, "
+                         "from 0; does the vocabulary fit the data?")
+
+
+def check_kinds(name, ids, dtype, g=None):
+    """As `check`, without a look at the values."""
     if dtype.char not in "fd":
         raise TypeError(f"{name}: the rows are {dtype}, expected float32 or float64; use .astype(np.float32)")
     if ids.dtype.kind not in "iu":
         raise TypeError(f"{name}: ids are {ids.dtype}, expected integers; use .astype(np.int32)")
-    if ids.size and (ids.min() < 0 or ids.max() >= vocabulary):
-        raise IndexError(f"{name}: ids run from {ids.min()} to {ids.max()} but the table has {vocabulary} rows, "
-                         "from 0; does the vocabulary fit the data?")
     if g is not None and g.shape[:-1] != ids.shape:
         raise ValueError(f"{name}: g has shape {g.shape} but ids {ids.shape}; g has one axis more, the features")

@@ -21,12 +21,12 @@ from numba.cuda import types
 SIMULATED = bool(config.ENABLE_CUDASIM)
 KERNELS = []  # every kernel of the modules imported so far: what the tests compile for each architecture
 simulate = None  # what runs (function, grid, block, arguments) in the simulator; the tests bring it
-_REAL = {np.dtype(np.float32): types.float32, np.dtype(np.float64): types.float64}
+_SCALAR = {np.dtype(kind): getattr(types, kind) for kind in ("float32", "float64", "int32")}
 _MOST_VIEWS = 4096
 
 
 def kernel(signature, threads, blocks=1, variant=None, since=75, **options):
-    """Decorate a CUDA kernel, compiled once for the dtype of its first argument, an array of float32 or float64.
+    """Decorate a CUDA kernel, compiled once for the dtype of its first argument, an array of float32, float64 or int32.
 
     Args:
         signature: gives the types of the arguments for the scalar type `real`; see `array`.
@@ -66,8 +66,7 @@ class Kernel:
     def _launch(self, grid, block, *arguments):
         dtype = arguments[0].dtype
         if SIMULATED:
-            _check(self.name, self.signature(_REAL[dtype]), arguments)
-            simulate(self.function, grid, block, arguments)
+            simulate(self.function, grid, block, _as_compiled(self.name, self.signature(_SCALAR[dtype]), arguments))
             return
         dispatcher = self._compiled.get(dtype) or self._compile(dtype)
         dispatcher[grid, block, _stream()](*[argument if isinstance(argument, (int, float)) else _view(argument) for argument in arguments])
@@ -76,7 +75,7 @@ class Kernel:
         with self._guard:
             if dtype not in self._compiled:
                 dispatcher = cuda.jit(cache=True, launch_bounds=(self.threads, self.blocks), **self.options)(self.function)
-                dispatcher.compile(self.signature(_REAL[dtype]))
+                dispatcher.compile(self.signature(_SCALAR[dtype]))
                 dispatcher.disable_compile()  # only then are numbers converted to the signature
                 self._compiled[dtype] = dispatcher
         return self._compiled[dtype]
@@ -111,9 +110,20 @@ def rows(array, dtype):
     return contiguous(array.astype(dtype, copy=False)).reshape(-1, array.shape[-1])
 
 
+def flat(array, dtype):
+    """`array` as a contiguous row of elements that begins where 16 bytes can be read at a time."""
+    array = contiguous(array.astype(dtype, copy=False)).reshape(-1)
+    return array if on_16_bytes(array) else array.copy()
+
+
+def on_16_bytes(*arrays):
+    """Whether all begin at an address that 16 bytes can be read from and written to at a time."""
+    return all((array.ctypes.data if SIMULATED else array.data.ptr) % 16 == 0 for array in arrays)
+
+
 def aligned(*arrays):
     """Whether all can be read and written 16 bytes at a time: the rows as well as the whole."""
-    return all((array.ctypes.data if SIMULATED else array.data.ptr) % 16 == 0 and array.shape[-1] % 4 == 0 for array in arrays)
+    return on_16_bytes(*arrays) and all(array.shape[-1] % 4 == 0 for array in arrays)
 
 
 @functools.cache
@@ -150,8 +160,8 @@ def _stream():
     return stream
 
 
-def _check(name, signature, arguments):
-    """In the simulator: what the compiled kernel would refuse, or take for something else."""
+def _as_compiled(name, signature, arguments):
+    """In the simulator: the arguments as a compiled kernel has them, and an error for those that it would refuse, or take for something else."""
     if len(signature) != len(arguments):
         raise TypeError(f"{name}: {len(arguments)} arguments for a signature of {len(signature)}")
     for position, (kind, argument) in enumerate(zip(signature, arguments)):
@@ -162,3 +172,4 @@ def _check(name, signature, arguments):
                 raise TypeError(f"{name}: argument {position} of shape {argument.shape} is empty or not contiguous")
         elif not isinstance(argument, (bool, int, float)):
             raise TypeError(f"{name}: argument {position} is a {type(argument).__name__}, expected a Python number for {kind}")
+    return [np.dtype(kind.name).type(argument) if isinstance(kind, types.Float) else argument for kind, argument in zip(signature, arguments)]

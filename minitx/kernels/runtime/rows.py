@@ -79,6 +79,24 @@ def write_row(x, row, values):
 
 
 @device
+def read_piece(values, x, row, j):
+    """Fill the local array `values`, of 4 or 1, from column j of a row of x on; a row is a multiple of so many elements."""
+    if values.size == 4:
+        values[0], values[1], values[2], values[3] = load4(x, row * x.shape[1] + j)
+    else:
+        values[0] = x[row, j]
+
+
+@device
+def write_piece(x, row, j, values):
+    """The reverse of `read_piece`."""
+    if values.size == 4:
+        store4(x, row * x.shape[1] + j, values[0], values[1], values[2], values[3])
+    else:
+        x[row, j] = values[0]
+
+
+@device
 def largest_of(values, scratch):
     """The largest element of the row."""
     largest = LOWEST
