@@ -51,13 +51,14 @@ def _embedding(width):
     return embedding
 
 
-def embedding_backward(g, ids, vocabulary):
+def embedding_backward(g, ids, vocabulary, dweight=None):
     """See reference.embedding_backward."""
     check_kinds("embedding_backward", ids, g.dtype, g)
     d = g.shape[-1]
+    dweight = empty(g, (vocabulary, d)) if dweight is None else dweight
     if g.size == 0 or vocabulary == 0:
-        return zeros(g, (vocabulary, d))
-    dweight = empty(g, (vocabulary, d))
+        dweight.fill(0)
+        return dweight
     places, ends = _places(ids.astype(np.int32).reshape(-1), vocabulary)
     arrays = flat(g, g.dtype), dweight.reshape(-1)
     width = 4 if d % 4 == 0 and on_16_bytes(*arrays) else 1

@@ -6,6 +6,7 @@
 The sums of the bias: each block has many rows, one after the other, and its threads keep the sums of their columns; `column_sums` adds up what the
 blocks found. How many blocks there are is decided by the shape, so that every GPU gives the same bits.
 """
+import numpy as np
 from numba import cuda
 from numba.cuda import types
 
@@ -78,12 +79,12 @@ def _finish(width):
     return finish
 
 
-def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True)):
+def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):
     """See reference.linear_backward."""
     n_out, n_in = weight.shape
     dpre, dbias = _to_the_product(flat(g, x.dtype).reshape(-1, n_out), saved, activation, philox.split(p)[1], needs[2])
     dx = (dpre @ weight).reshape(x.shape) if needs[0] else None
-    dweight = dpre.T @ x.reshape(-1, n_in) if needs[1] else None
+    dweight = np.matmul(dpre.T, x.reshape(-1, n_in), out=dweight) if needs[1] else None
     return dx, dweight, dbias
 
 
