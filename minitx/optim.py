@@ -47,16 +47,19 @@ class Optimizer:
 
     def gradient_norm(self):
         """The Euclidean norm of all gradients together."""
+        return float(self.clipping(np.inf)[0])
+
+    def clipping(self, limit):
+        """The norm of all gradients together, and the scale with which it is at most `limit`; on the GPU both stay there."""
         self._gather()
-        return float(clipping(self.grad, np.inf)[0])
+        return clipping(self.grad, limit)
 
     def step(self, clip=0.0):
         """Move the parameters along their gradients, which are first scaled down so that their norm is at most `clip` (0: as they are).
 
         Returns the norm before clipping (Pascanu et al. 2013), or None without.
         """
-        self._gather()
-        norm, scale = clipping(self.grad, clip) if clip else (None, 1.0)
+        norm, scale = self.clipping(clip) if clip else (self._gather(), 1.0)
         self.steps += 1
         self.update(scale)
         return norm

@@ -19,7 +19,7 @@ from . import products
 from .profile import profile
 
 WARM_UP, UPDATES = 4, 24
-PARTS = {"data": ("batches", "next"), "clipping": ("optimizer", "gradient_norm"), "optimizer": ("optimizer", "update")}
+PARTS = {"data": ("batches", "next"), "clipping": ("optimizer", "clipping"), "optimizer": ("optimizer", "update")}
 """{part of an update: (attribute of the trainer, its method)}."""
 
 
