@@ -399,4 +399,4 @@ def test_a_run_compiles_the_kernels_of_its_own_model(tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "missing", lambda dtype, folders: asked.append(folders) or [])
     train(small_settings(tmp_path, steps=1), out=tmp_path / "translator")
     train(small_text_settings(tmp_path, steps=1, normalization="rms", positions="rotary", activation="swiglu"), out=tmp_path / "llama")
-    assert asked == [["layer_norm"], ["rms_norm", "rotary", "swiglu"]]
+    assert asked == [("layer_norm",), ("rms_norm", "rotary", "swiglu")]
