@@ -123,6 +123,8 @@ class Memory:
         self.log = ({}, {}) if log is None else log  # of the last write and of the reads since, by element
         self.shape, self.size, self.ndim, self.dtype, self.strides = values.shape, values.size, values.ndim, values.dtype, values.strides
 
+    ctypes = property(lambda self: self.values.ctypes)
+
     def reshape(self, *shape):
         return Memory(self.values.reshape(*shape), self.space, self.cells.reshape(*shape), self.log)
 

@@ -56,6 +56,14 @@ def test_four_elements_at_a_time():
     assert (out == x).all()
 
 
+def test_four_elements_that_do_not_begin_at_16_bytes_are_found():
+    def kernel(x):
+        load4(x, 2)
+
+    with pytest.raises(ValueError, match="index 2 of an array of shape .16,. is not at a multiple of 16 bytes"):
+        run(kernel, np.zeros(16, np.float32), block=1)
+
+
 def reversed_through_shared_memory(barrier):
     def kernel(x, out):
         shared = cuda.shared.array(64, x.dtype)

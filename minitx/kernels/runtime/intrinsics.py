@@ -31,6 +31,7 @@ def intrinsic(twin):
 
 
 def _load4(x, index):
+    _check_address(x, index)
     return tuple(x.reshape(-1)[index:index + 4])
 
 
@@ -46,6 +47,7 @@ def load4(typingctx, x, index):
 
 
 def _store4(x, index, a, b, c, d):
+    _check_address(x, index)
     x.reshape(-1)[index:index + 4] = a, b, c, d
 
 
@@ -63,6 +65,11 @@ def store4(typingctx, x, index, a, b, c, d):
         return context.get_dummy_value()
 
     return types.void(x, index, x.dtype, x.dtype, x.dtype, x.dtype), codegen
+
+
+def _check_address(x, index):
+    if (x.ctypes.data + int(index) * x.dtype.itemsize) % 16:
+        raise ValueError(f"load4, store4: index {index} of an array of shape {x.shape} is not at a multiple of 16 bytes")
 
 
 def _vector(context, builder, signature, arguments):
