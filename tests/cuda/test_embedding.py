@@ -25,6 +25,14 @@ def test_agrees_with_the_reference(version, ids, d, dtype):
     assert (np.delete(dweight, ids.reshape(-1), axis=0) == 0).all()
 
 
+@VERSIONS
+def test_the_gradient_is_written_where_it_is_wanted(version):
+    for ids in (np.array([1, 3, 1]), np.zeros(0, int)):
+        g, place = normal(len(ids), 4, dtype=np.float32), np.full((5, 4), np.nan, np.float32)
+        assert version.embedding_backward(g, ids, 5, place) is place
+        np.testing.assert_array_equal(place, version.embedding_backward(g, ids, 5))
+
+
 @pytest.mark.parametrize("d", [3, 4])
 def test_a_text_of_several_tiles(d, monkeypatch):
     monkeypatch.setattr(cuda, "TILE", 32)

@@ -9,7 +9,7 @@ from ..kernels.checks import DTYPES, assert_close, awkward, normal
 KEY = 0x123456789ABCDEF0
 UNITS = 16
 VERSIONS = pytest.mark.parametrize("version", [cuda, naive], ids=["cuda", "naive"])
-CASES = pytest.mark.parametrize("activation, p", [("none", 0.0), ("relu", 0.0), ("gelu", 0.0), ("relu", 0.3), ("gelu", 0.3)])
+CASES = pytest.mark.parametrize("activation, p", [("none", 0.0), ("relu", 0.0), ("gelu", 0.0), ("gelu_tanh", 0.0), ("relu", 0.3), ("gelu", 0.3)])
 
 
 def parameters(x_shape, n_out, dtype, bias=True):
@@ -52,6 +52,14 @@ def test_only_what_is_needed(activation, p, needs):
         assert (some is None) == (not needed)
         if needed:
             np.testing.assert_array_equal(some, all_)
+
+
+@VERSIONS
+def test_the_gradient_of_the_weight_is_written_where_it_is_wanted(version):
+    x, weight, bias, g = parameters((5, 8), 12, np.float32)
+    expected, place = version.linear_backward(g, x, weight, None)[1], np.full((12, 8), np.nan, np.float32)
+    assert version.linear_backward(g, x, weight, None, dweight=place)[1] is place
+    np.testing.assert_array_equal(place, expected)
 
 
 def test_sums_over_more_rows_than_blocks(monkeypatch):

@@ -8,8 +8,8 @@ from numba import cuda
 from numba.cuda import types
 
 from ..runtime.columns import PARTS
-from ..runtime.cuda import array, contiguous, empty, filled, flat, kernel, on_16_bytes, zeros
-from ..runtime.elements import THREADS, read, write
+from ..runtime.cuda import array, contiguous, empty, filled, flat, kernel, zeros
+from ..runtime.elements import THREADS, read, width_for, write
 from ..runtime.intrinsics import ONE, WARP, ZERO, row_sum, sqrt
 from ..runtime.rows import for_sizes
 from .reference import check
@@ -25,7 +25,7 @@ def adam(parameter, gradient, m, v, learning_rate, beta1, beta2, eps, weight_dec
     rate, root = learning_rate / (1.0 - beta1**step), (1.0 - beta2**step) ** -0.5
     arrays = [one.reshape(-1) for one in (parameter, contiguous(gradient), m, v)]
     number, there = (scale, filled(1, 1, parameter.dtype)) if isinstance(scale, (int, float)) else (1.0, scale.reshape(1))
-    width = 4 if on_16_bytes(*arrays) else 1
+    width = width_for(arrays)
     _adam[width][-(-parameter.size // (width * THREADS)), THREADS](
         *arrays, there, number, 0.0 if decoupled else weight_decay, beta1, 1.0 - beta1, beta2, 1.0 - beta2, keep, rate, root, eps)
 

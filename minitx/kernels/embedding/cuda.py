@@ -11,8 +11,8 @@ import numpy as np
 from numba import cuda
 from numba.cuda import types
 
-from ..runtime.cuda import array, empty, flat, kernel, on_16_bytes, zeros
-from ..runtime.elements import ROWS, THREADS, first_column, over_matrix, read, write
+from ..runtime.cuda import array, empty, flat, kernel, zeros
+from ..runtime.elements import ROWS, THREADS, first_column, over_matrix, read, width_for, write
 from ..runtime.intrinsics import WARP, ZERO
 from ..runtime.rows import for_sizes, this_row
 from .reference import check_kinds
@@ -61,7 +61,7 @@ def embedding_backward(g, ids, vocabulary, dweight=None):
         return dweight
     places, ends = _places(ids.astype(np.int32).reshape(-1), vocabulary)
     arrays = flat(g, g.dtype), dweight.reshape(-1)
-    width = 4 if d % 4 == 0 and on_16_bytes(*arrays) else 1
+    width = width_for(arrays, d)
     _sum[width][(vocabulary, -(-d // (WARP * width))), (WARP, ROWS)](*arrays, places, ends, d)
     return dweight
 

@@ -7,7 +7,7 @@ import numpy as np
 from numba import cuda
 from numba.cuda import types
 
-from ..runtime.cuda import array, contiguous, empty, kernel, zeros
+from ..runtime.cuda import array, contiguous, empty, kernel
 from ..runtime.intrinsics import ZERO
 from .reference import check_kinds
 
@@ -31,11 +31,12 @@ def _embedding(weight, ids, out):
         out[i, j] = weight[ids[i], j] if 0 <= ids[i] < weight.shape[0] else _NAN
 
 
-def embedding_backward(g, ids, vocabulary):
+def embedding_backward(g, ids, vocabulary, dweight=None):
     """See reference.embedding_backward."""
     check_kinds("embedding_backward", ids, g.dtype, g)
     d = g.shape[-1]
-    dweight = zeros(g, (vocabulary, d))
+    dweight = empty(g, (vocabulary, d)) if dweight is None else dweight
+    dweight.fill(0)
     if g.size > 0 and vocabulary > 0:
         _embedding_backward[vocabulary, 128](contiguous(g).reshape(-1, d), ids.astype(np.int32).reshape(-1), dweight)
     return dweight

@@ -61,3 +61,9 @@ def normal_cdf(x, root_half):
 def normal_density(x, peak):
     """φ(x); `peak` is φ(0) in the dtype of x."""
     return peak * exp(-HALF * x * x)
+
+
+@device
+def logistic(x):
+    """1 / (1 + e⁻ˣ)."""
+    return ONE / (ONE + exp(-x))

@@ -12,16 +12,18 @@ from numba.cuda import types
 
 from ..dropout import philox
 from ..dropout.philox_cuda import mask
-from ..gelu.cuda import PEAK, ROOT_HALF, normal_cdf, normal_density
+from ..gelu.cuda import PEAK, ROOT_HALF, logistic, normal_cdf, normal_density
 from ..runtime.columns import PARTS, column_sums
-from ..runtime.cuda import array, empty, filled, flat, kernel, on_16_bytes, zeros
-from ..runtime.elements import ROWS, THREADS, cover, first_column, over_matrix, read, write
-from ..runtime.intrinsics import WARP, ZERO
+from ..runtime.cuda import array, device, empty, filled, flat, kernel, zeros
+from ..runtime.elements import ROWS, THREADS, cover, first_column, over_matrix, read, width_for, write
+from ..runtime.intrinsics import ONE, WARP, ZERO
 from ..runtime.rows import for_sizes, this_row
 from .reference import check
 
-_ACTIVATION = {"none": 0, "relu": 1, "gelu": 2}
+ACTIVATION = {"none": 0, "relu": 1, "gelu": 2, "gelu_tanh": 3}
 _RELU, _GELU = 1, 2
+BEND, STEEPNESS = 0.044715, 2 * (2 / np.pi) ** 0.5  # of the logistic function that stands for Φ
+_THREE = np.float32(3)
 
 
 def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient=True):
@@ -29,12 +31,12 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
     check(x, weight, bias, activation, p)
     n_out, n_in = weight.shape
     out = x.reshape(-1, n_in) @ weight.T  # (rows, out)
-    keeps_slope = activation == "gelu" and needs_gradient
+    keeps_slope = activation in ("gelu", "gelu_tanh") and needs_gradient
     slope = empty(out, out.shape) if keeps_slope else out
     if out.size > 0 and (bias is not None or activation != "none"):
         threshold, scale = philox.split(p)
         arrays = out.reshape(-1), slope.reshape(-1), filled(n_out, 0, out.dtype) if bias is None else flat(bias, out.dtype)
-        over_matrix(_finish, *out.shape, arrays, *out.shape, _ACTIVATION[activation], keeps_slope, p > 0, int(key), threshold, scale)
+        over_matrix(_finish, *out.shape, arrays, *out.shape, ACTIVATION[activation], keeps_slope, p > 0, int(key), threshold, scale)
     out = out.reshape(x.shape[:-1] + (n_out,))
     if not needs_gradient or activation == "none":
         return out, None
@@ -53,7 +55,7 @@ def _finish(width):
         """Replace x Wᵀ by dropout(f(x Wᵀ + b))."""
         values, offsets = cuda.local.array(width, out.dtype), cuda.local.array(width, out.dtype)
         slopes, keep = cuda.local.array(width, out.dtype), cuda.local.array(width, out.dtype)
-        root_half, peak = out.dtype.type(ROOT_HALF), out.dtype.type(PEAK)
+        root_half, peak, bend, steepness = out.dtype.type(ROOT_HALF), out.dtype.type(PEAK), out.dtype.type(BEND), out.dtype.type(STEEPNESS)
         row, j = this_row(), first_column(width)
         if row < rows and j < columns:
             i = row * columns + j
@@ -63,9 +65,9 @@ def _finish(width):
                 values[k] += offsets[k]
                 if activation == _RELU:
                     values[k] = ZERO if values[k] < ZERO else values[k]  # NaN stays
-                elif activation == _GELU:
-                    cdf = normal_cdf(values[k], root_half)
-                    slopes[k] = cdf + values[k] * normal_density(values[k], peak)
+                elif activation > _RELU:
+                    cdf, density = gelu_factors(values[k], activation == _GELU, root_half, peak, bend, steepness)
+                    slopes[k] = cdf + values[k] * density
                     values[k] *= cdf
             if drops:
                 mask(keep, i, key, threshold, scale)
@@ -79,12 +81,21 @@ def _finish(width):
     return finish
 
 
+@device
+def gelu_factors(x, exact, root_half, peak, bend, steepness):
+    """Φ(x) and its slope, or those of what stands for Φ in the approximate GELU: ½ (1 + tanh u) = 1 / (1 + e⁻²ᵘ)."""
+    if exact:
+        return normal_cdf(x, root_half), normal_density(x, peak)
+    cdf = logistic(steepness * (x + bend * x * x * x))
+    return cdf, cdf * (ONE - cdf) * steepness * (ONE + _THREE * bend * x * x)
+
+
 def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):
     """See reference.linear_backward."""
     n_out, n_in = weight.shape
     dpre, dbias = _to_the_product(flat(g, x.dtype).reshape(-1, n_out), saved, activation, philox.split(p)[1], needs[2])
     dx = (dpre @ weight).reshape(x.shape) if needs[0] else None
-    dweight = np.matmul(dpre.T, x.reshape(-1, n_in), out=dweight) if needs[1] else None
+    dweight = dpre.T.dot(x.reshape(-1, n_in), out=dweight) if needs[1] else None
     return dx, dweight, dbias
 
 
@@ -97,10 +108,10 @@ def _to_the_product(g, saved, activation, scale, sums):
     rows, columns = g.shape
     dpre = g if activation == "none" else empty(g, g.shape)
     arrays = g.reshape(-1), g.reshape(-1) if activation == "none" else flat(saved, g.dtype), dpre.reshape(-1)
-    width = 4 if columns % 4 == 0 and on_16_bytes(*arrays) else 1
+    width = width_for(arrays, columns)
     down, across = cover(rows, columns, width)
     parts = empty(g, (min(down, max(1, PARTS // across)), columns))
-    _backward[width][(len(parts), across), (WARP, ROWS)](*arrays, parts.reshape(-1), rows, columns, _ACTIVATION[activation], scale)
+    _backward[width][(len(parts), across), (WARP, ROWS)](*arrays, parts.reshape(-1), rows, columns, ACTIVATION[activation], scale)
     return dpre, column_sums(parts) if sums else None
 
 

@@ -8,12 +8,12 @@ from numba.cuda import types
 
 from ..dropout import philox
 from ..dropout.philox_cuda import factor
-from ..gelu.cuda import PEAK, ROOT_HALF, normal_cdf, normal_density
+from ..gelu.cuda import PEAK, ROOT_HALF
 from ..runtime.cuda import array, contiguous, empty, filled, kernel, rows, zeros
 from ..runtime.intrinsics import ZERO
+from .cuda import ACTIVATION, BEND, STEEPNESS, gelu_factors
 from .reference import check
 
-_ACTIVATION = {"none": 0, "relu": 1, "gelu": 2}
 _RELU, _GELU = 1, 2
 _BLOCK = 16, 16
 
@@ -27,7 +27,7 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
     if out.size > 0:
         out_rows = out.reshape(-1, n_out)
         _linear[_grid(out_rows), _BLOCK](rows(x, dtype), contiguous(weight), filled(n_out, 0, dtype) if bias is None else contiguous(bias),
-                                         _ACTIVATION[activation], p > 0, int(key), threshold, scale, out_rows, slope.reshape(-1, n_out))
+                                         ACTIVATION[activation], p > 0, int(key), threshold, scale, out_rows, slope.reshape(-1, n_out))
     if not needs_gradient or activation == "none":
         return out, None
     return out, out if activation == "relu" else slope
@@ -43,9 +43,10 @@ def _linear(x, weight, bias, activation, drops, key, threshold, scale, out, slop
             value += x[i, k] * weight[j, k]
         if activation == _RELU:
             value = ZERO if value < ZERO else value
-        elif activation == _GELU:
-            cdf = normal_cdf(value, x.dtype.type(ROOT_HALF))
-            slope_ = cdf + value * normal_density(value, x.dtype.type(PEAK))
+        elif activation > _RELU:
+            cdf, density = gelu_factors(value, activation == _GELU, x.dtype.type(ROOT_HALF), x.dtype.type(PEAK), x.dtype.type(BEND),
+                                        x.dtype.type(STEEPNESS))
+            slope_ = cdf + value * density
             value *= cdf
         if drops:
             keep = factor(i * out.shape[1] + j, key, threshold, scale)
@@ -54,14 +55,15 @@ def _linear(x, weight, bias, activation, drops, key, threshold, scale, out, slop
         out[i, j], slope[i, j] = value, slope_
 
 
-def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True)):
+def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):
     """See reference.linear_backward."""
     dtype, (n_out, n_in) = x.dtype, weight.shape
-    dx, dweight, dbias = empty(x, x.shape), zeros(weight, weight.shape), zeros(weight, n_out)
+    dx, dweight, dbias = empty(x, x.shape), empty(weight, weight.shape) if dweight is None else dweight, zeros(weight, n_out)
+    dweight.fill(0)
     if g.size > 0 and x.size > 0:
         g, x_rows, weight = rows(g, dtype), rows(x, dtype), contiguous(weight)
         dpre, dx_rows = empty(g, g.shape), dx.reshape(-1, n_in)
-        _to_the_product[_grid(g), _BLOCK](g, g if saved is None else rows(saved, dtype), _ACTIVATION[activation], philox.split(p)[1], dpre)
+        _to_the_product[_grid(g), _BLOCK](g, g if saved is None else rows(saved, dtype), ACTIVATION[activation], philox.split(p)[1], dpre)
         _dx[_grid(dx_rows), _BLOCK](dpre, weight, dx_rows)
         _dweight[_grid(weight), _BLOCK](dpre, x_rows, dweight)
         _dbias[-(-n_out // 256), 256](dpre, dbias)
@@ -74,7 +76,7 @@ def _to_the_product(g, saved, activation, scale, dpre):
     if i < g.shape[0] and j < g.shape[1]:
         if activation == _RELU:
             dpre[i, j] = g[i, j] * scale if saved[i, j] > ZERO else ZERO
-        elif activation == _GELU:
+        elif activation > _RELU:
             dpre[i, j] = g[i, j] * saved[i, j]
         else:
             dpre[i, j] = g[i, j]

@@ -22,6 +22,15 @@ def rotary(x, cos, sin, heads, start=None):
 
 def check(x, cos, sin, heads, start):
     """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix."""
+    check_shapes(x, cos, sin, heads, start)
+    least, most = (0, 0) if start is None else (np.min(start, initial=0), np.max(start, initial=0))
+    if least < 0 or most + x.shape[1] > cos.shape[0]:
+        raise ValueError(f"rotary: positions run from {least} to {most + x.shape[1] - 1} but cos and sin have "
+                         f"{cos.shape[0]} rows, from 0")
+
+
+def check_shapes(x, cos, sin, heads, start):
+    """As `check`, without a look at the values of `start`."""
     if len(x.shape) != 3:
         raise ValueError(f"rotary: x has shape {x.shape}; expected (batch, time, heads * d_head)")
     if x.dtype.char not in "fd":
@@ -36,7 +45,3 @@ def check(x, cos, sin, heads, start):
     if start is not None and np.shape(start) != x.shape[:1]:
         raise ValueError(f"rotary: start has shape {np.shape(start)}; expected ({x.shape[0]},), where each sequence "
                          "begins")
-    least, most = (0, 0) if start is None else (np.min(start, initial=0), np.max(start, initial=0))
-    if least < 0 or most + x.shape[1] > cos.shape[0]:
-        raise ValueError(f"rotary: positions run from {least} to {most + x.shape[1] - 1} but cos and sin have "
-                         f"{cos.shape[0]} rows, from 0")

@@ -19,8 +19,13 @@ def over_elements(kernel, arrays, *rest):
 
 def over_matrix(kernels, rows, columns, arrays, *rest):
     """Launch, of {width: kernel}, the one that fits matrices of so many columns and vectors of so many elements, all of them flat."""
-    width = 4 if columns % 4 == 0 and on_16_bytes(*arrays) else 1
+    width = width_for(arrays, columns)
     kernels[width][cover(rows, columns, width), (WARP, ROWS)](*arrays, *rest)
+
+
+def width_for(arrays, *extents):
+    """4 if flat arrays can be read 16 bytes at a time from every multiple of the extents on, else 1."""
+    return 4 if all(extent % 4 == 0 for extent in extents) and on_16_bytes(*arrays) else 1
 
 
 def cover(rows, columns, width):
