@@ -7,6 +7,7 @@ import numpy as np
 
 from .autograd import Tensor
 from .kernels.adam import adam, clipping
+from .kernels.runtime import devices
 
 
 class Optimizer:
@@ -26,11 +27,12 @@ class Optimizer:
         dtypes = sorted({parameter.dtype.name for parameter in parameters})
         if len(dtypes) > 1:
             raise ValueError(f"optimizer: the parameters are {' and '.join(dtypes)}; give them one dtype, as model.to({dtypes[0]!r}) does")
+        if len({parameter.device for parameter in parameters}) > 1:
+            raise ValueError("optimizer: some parameters are in main memory and some on the GPU; move them to one device, as model.to('cuda') does")
         self.parameters, self.learning_rate, self.steps = parameters, learning_rate, 0
-        dtype = parameters[0].dtype
         size = sum(parameter.size for parameter in parameters)
         self.n_matrices = sum(parameter.size for parameter in parameters if parameter.ndim >= 2)
-        self.data, self.grad = np.empty(size, dtype), np.zeros(size, dtype)
+        self.data, self.grad = (like(parameters[0].data, shape=(size,)) for like in (np.empty_like, np.zeros_like))  # where the parameters are
         start = 0
         for parameter in parameters:
             piece = slice(start, start + parameter.size)
@@ -38,7 +40,7 @@ class Optimizer:
             parameter.data = self.data[piece].reshape(parameter.shape)
             parameter.grad_buffer = Tensor(self.grad[piece].reshape(parameter.shape))
             start = piece.stop
-        self.state = {name: np.zeros(size, dtype) for name in self.moments}
+        self.state = {name: np.zeros_like(self.grad) for name in self.moments}
 
     def zero_grad(self):
         """Forget all gradients; the next backward writes over them."""
@@ -77,7 +79,7 @@ class Optimizer:
         for name, own in self.state.items():
             if name not in state or state[name].shape != own.shape:
                 raise ValueError(f"optimizer: the saved state has no {name!r} of {own.size} numbers; is it another model's or another optimizer's?")
-            own[...] = state[name]
+            own[...] = devices.place(state[name], own)
         self.steps = steps
 
     def _gather(self):

@@ -19,6 +19,7 @@ import numpy as np
 from .data.files import write_atomically
 from .data.tokenizers import TokenizerPair
 from .errors import UserError
+from .kernels.runtime import devices
 from .settings import Settings, read_config
 
 FORMAT = 1
@@ -106,7 +107,7 @@ def save_safetensors(path, arrays, metadata=None):
     """Write {name: array}, and {name: text} about them, atomically. Of texts only one, for the library writes several in random order."""
     import safetensors.numpy
 
-    arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    arrays = {name: np.asarray(devices.host(array), order="C") for name, array in arrays.items()}
     write_atomically(path, safetensors.numpy.save(arrays, metadata=metadata))
 
 

@@ -217,7 +217,7 @@ def seed_of(tensor, gradient, create_graph):
             raise RuntimeError(f"backward: the output has shape {tensor.shape}, not one element; pass its cotangent, backward(gradient) of the same shape, "
                                "or reduce it first (.sum(), .mean())")
         gradient = np.ones_like(tensor.data)
-    array = gradient.data if isinstance(gradient, graph._Tensor) else np.asarray(gradient)
+    array = gradient.data if isinstance(gradient, graph._Tensor) else gradient if hasattr(gradient, "dtype") else np.asarray(gradient)
     if array.shape != tensor.shape:
         raise ValueError(f"backward: the cotangent has shape {array.shape} but the output has shape {tensor.shape}")
     if create_graph:

@@ -224,20 +224,20 @@ def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key, kv_heads):
 
 def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
     losses = _cross_entropy.reference(logits, targets, label_smoothing, ignore_index)[0]
-    return losses if reduction == "none" else losses.sum() * _share(targets, ignore_index, reduction)
+    return losses if reduction == "none" else losses.sum() * _share(targets, ignore_index, reduction, losses.dtype)
 
 
 @op(reference=_reference_cross_entropy, residuals="log_sum_exp")
 def _cross_entropy_loss(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):
     losses, log_sum_exp = _cross_entropy(logits, targets, label_smoothing, ignore_index)
-    out = losses if reduction == "none" else losses.sum() * losses.dtype.type(_share(targets, ignore_index, reduction))
+    out = losses if reduction == "none" else losses.sum() * _share(targets, ignore_index, reduction, losses.dtype)
     return out, log_sum_exp
 
 
 @_cross_entropy_loss.vjp
 def _(g, logits, targets, log_sum_exp, label_smoothing, ignore_index, reduction):
     if reduction != "none":
-        g = np.full(len(targets), float(g) * _share(targets, ignore_index, reduction), logits.dtype)
+        g = np.zeros_like(logits, shape=targets.shape) + g * _share(targets, ignore_index, reduction, logits.dtype)
     return _cross_entropy_backward(g, logits, targets, log_sum_exp, label_smoothing, ignore_index), None
 
 
@@ -261,12 +261,12 @@ def _reference_linear_cross_entropy(x, weight, bias, targets, *, label_smoothing
 @op(reference=_reference_linear_cross_entropy, residuals="dx dweight dbias")
 def _linear_cross_entropy_loss(x, weight, bias, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean", needs=()):
     losses, dx, dweight, dbias = _linear_cross_entropy(x, weight, bias, targets, label_smoothing, ignore_index, any(needs))
-    return losses.sum() * losses.dtype.type(_share(targets, ignore_index, reduction)), dx, dweight, dbias
+    return losses.sum() * _share(targets, ignore_index, reduction, losses.dtype), dx, dweight, dbias
 
 
 @_linear_cross_entropy_loss.vjp
 def _(g, dx, dweight, dbias, targets, ignore_index, reduction, into):
-    scale = dx.dtype.type(float(g) * _share(targets, ignore_index, reduction))
+    scale = g * _share(targets, ignore_index, reduction, dx.dtype)
     return dx * scale, np.multiply(dweight, scale, out=into[1]), None if dbias is None else dbias * scale, None
 
 
@@ -284,15 +284,16 @@ def linear_cross_entropy(x, weight, bias, targets, *, label_smoothing=0.0, ignor
 
 def _flat_targets(name, targets, what, rows):
     """The targets as an array (n,), one for each of the n rows of `rows` (..., features)."""
-    targets = np.asarray(targets)
+    targets = targets if hasattr(targets, "dtype") else np.asarray(targets)
     if targets.shape != rows.shape[:-1]:
         raise ValueError(f"{name}: targets have shape {targets.shape} but {what} {rows.shape}; there must be one for each row, {rows.shape[:-1]}")
     return targets.reshape(-1)
 
 
-def _share(targets, ignore_index, reduction):
-    """What each counted loss weighs in the reduced one."""
-    return 1.0 if reduction == "sum" else 1.0 / max(1, int(np.count_nonzero(targets != ignore_index)))
+def _share(targets, ignore_index, reduction, dtype):
+    """What each counted loss weighs in the reduced one: a number, or on the GPU, for which nobody waits, an array ()."""
+    count = 1 if reduction == "sum" else np.count_nonzero(targets != ignore_index)
+    return dtype.type(1 / max(1, count)) if isinstance(count, (int, np.integer)) else (1 / np.maximum(1, count)).astype(dtype)
 
 
 def _check_reduction(name, reduction, known=("mean", "sum", "none")):

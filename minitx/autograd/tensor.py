@@ -196,6 +196,8 @@ class Tensor:
     # NumPy's protocols
 
     def __array__(self, dtype=None, copy=None):
+        if self.device != "cpu":
+            raise TypeError("a Tensor on the GPU does not become a NumPy array unasked; move it with .to('cpu') or .numpy()")
         array = self.numpy()
         if dtype is not None and array.dtype != dtype:
             if copy is False:

@@ -151,7 +151,7 @@ class Translator:
         means = np.zeros((len(sentences), self.model.d_model), self.model.output_weight.dtype)
         for rows, source, lengths in length_batches(sentences, BATCH_TOKENS):
             with no_grad():
-                memory = np.asarray(self.model.encode(source, lengths))  # (batch, source time, d_model)
+                memory = self.model.encode(source, lengths).numpy()  # (batch, source time, d_model)
             real = np.arange(source.shape[1]) < lengths[:, None]  # (batch, source time)
             means[rows] = np.where(real[:, :, None], memory, 0).sum(axis=1) / lengths[:, None]
         return means

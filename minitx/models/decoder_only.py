@@ -11,6 +11,7 @@ once; in generation the model is fed what it has said itself, one id at a time, 
 import numpy as np
 
 from ..autograd import fused, no_grad
+from ..kernels.runtime import devices
 from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary
 
 PAD = 0
@@ -73,8 +74,9 @@ class DecoderOnly(Module):
 
         Targets equal to `batch.ignore`, by default <pad>, do not count.
         """
-        return fused.linear_cross_entropy(self.hidden(batch), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
-                                          ignore_index=getattr(batch, "ignore", PAD), reduction=reduction)
+        hidden = self.hidden(batch)
+        return fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data),
+                                          label_smoothing=label_smoothing, ignore_index=getattr(batch, "ignore", PAD), reduction=reduction)
 
     def hidden(self, batch):
         """The last hidden vectors (batch, time, d_model) from which `target_out` is predicted."""
@@ -110,11 +112,11 @@ class DecoderOnly(Module):
         return cache
 
     def step(self, ids, cache):
-        """Logits (rows, vocabulary) of the id after `ids` (rows,), the ids chosen last; an array."""
+        """Logits (rows, vocabulary) of the id after `ids` (rows,), the ids chosen last; an array in main memory."""
         with no_grad():
             hidden = self.decode(ids[:, None], cache)
             cache.lengths = cache.lengths + 1
-            return fused.linear(hidden, self.output_weight).data[:, 0]
+            return devices.host(fused.linear(hidden, self.output_weight).data[:, 0])
 
     def attention_maps(self, ids):
         """Where each position looks: (layers, batch, heads, time, time), as an array."""

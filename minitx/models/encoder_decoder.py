@@ -9,6 +9,7 @@ from looking ahead. In translation it is fed what it has said itself, one word a
 import numpy as np
 
 from ..autograd import Tensor, fused, no_grad
+from ..kernels.runtime import devices
 from ..nn import DecoderLayer, Dropout, Embedding, EncoderLayer, KeyValueCache, LayerNorm, Linear, Module, Positions
 
 PAD = 0
@@ -58,8 +59,9 @@ class EncoderDecoder(Module):
 
     def loss(self, batch, label_smoothing=0.0, reduction="mean"):
         """Cross-entropy of the next word, over the real target words of a `Batch` (pads do not count); the logits never exist at once."""
-        return fused.linear_cross_entropy(self.hidden(batch), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
-                                          ignore_index=PAD, reduction=reduction)
+        hidden = self.hidden(batch)
+        return fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data),
+                                          label_smoothing=label_smoothing, ignore_index=PAD, reduction=reduction)
 
     def hidden(self, batch):
         """The decoder's last hidden vectors (batch, target time, d_model) for a `Batch`, from which `target_out` is predicted."""
@@ -68,6 +70,7 @@ class EncoderDecoder(Module):
     def encode(self, source, lengths):
         """The memory (batch, source time, d_model) of source ids; only the first `lengths` of each row are real."""
         x = self._embed(self.source_embedding, self.source_positions, source)
+        lengths = devices.place(lengths, x.data)  # once for all layers
         for layer in self.encoder:
             x = layer(x, lengths)
         return x if self.encoder_norm is None else self.encoder_norm(x)
@@ -75,6 +78,7 @@ class EncoderDecoder(Module):
     def decode(self, target, memory, memory_lengths, cache=None):
         """The decoder's last hidden vectors (batch, target time, d_model); with a `Cache`, of the positions that are new."""
         x = self._embed(self.target_embedding, self.target_positions, target, start=0 if cache is None else cache.length)
+        memory_lengths = devices.place(memory_lengths, x.data)
         for layer, caches in zip(self.decoder, cache.layers if cache is not None else [(None, None)] * len(self.decoder)):
             x = layer(x, memory, memory_lengths, *caches)
         return x if self.decoder_norm is None else self.decoder_norm(x)
@@ -96,11 +100,11 @@ class EncoderDecoder(Module):
             return Cache(self.encode(source, lengths), np.asarray(lengths), len(self.decoder), capacity or self.max_length)
 
     def step(self, ids, cache):
-        """Logits (rows, target vocabulary) of the word after `ids` (rows,), the words chosen last; an array."""
+        """Logits (rows, target vocabulary) of the word after `ids` (rows,), the words chosen last; an array in main memory."""
         with no_grad():
             hidden = self.decode(ids[:, None], cache.memory, cache.memory_lengths, cache)
             cache.length += 1
-            return fused.linear(hidden, self.output_weight).data[:, 0]
+            return devices.host(fused.linear(hidden, self.output_weight).data[:, 0])
 
     def attention(self, cache):
         """Where the last `step` looked in the source: (rows, source time), the mean over the heads of the last layer, rows summing to 1."""

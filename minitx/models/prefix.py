@@ -9,6 +9,7 @@ import numpy as np
 
 from ..autograd import fused
 from ..errors import UserError
+from ..kernels.runtime import devices
 from .decoder_only import DecoderOnly
 
 
@@ -26,7 +27,8 @@ class PrefixLanguageModel(DecoderOnly):
         """The last hidden vectors (batch, target time, d_model) at the target's positions of a `Batch`, from which `target_out` is predicted."""
         ids, places = _joined(batch.source, batch.source_lengths, batch.target_in)
         hidden = self.decode(ids).reshape(-1, self.d_model)  # (batch · time, d_model): looked up like an embedding, whose kernel is the fast one
-        return fused.embedding(hidden, (np.arange(len(ids))[:, None] * ids.shape[1] + places).astype(np.int32))
+        rows = (np.arange(len(ids))[:, None] * ids.shape[1] + places).astype(np.int32)
+        return fused.embedding(hidden, devices.place(rows, hidden.data))
 
     def attention(self, cache):
         """A search for translations that cover their source would ask where the last step looked; only a model with an encoder keeps that."""

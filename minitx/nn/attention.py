@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..autograd import Tensor, fused, random
-from ..kernels.runtime import memory
+from ..kernels.runtime import devices
 from .layers import Linear, xavier_uniform
 from .module import Module, Parameter
 
@@ -38,16 +38,17 @@ class MultiHeadAttention(Module):
         `lengths` (batch,): how many positions of what is attended to are real. `cache`: a `KeyValueCache`, for decoding step by step; with one, x may
         have several rows for each of the memory, one behind the other, which are hypotheses about the same sentence.
         """
-        p = self.dropout if self.training else 0.0
-        options = {"heads": self.n_heads, "kv_heads": self.n_kv_heads, "lengths": lengths, "p": p, "key": random.next_key() if p else 0}
         if cache is not None:
             return self.out_proj(self._cached(x, memory, cache, lengths))
+        p = self.dropout if self.training else 0.0
+        options = {"heads": self.n_heads, "kv_heads": self.n_kv_heads, "lengths": devices.place(lengths, x.data), "p": p,
+                   "key": random.next_key() if p else 0}
         if memory is None:
             return self.out_proj(fused.self_attention(self._projection(x), causal=causal, window=self.window if causal else None, **options))
         return self.out_proj(fused.cross_attention(self._project(x, 0, 1), self._project(memory, 1, 3), **options))
 
     def weights(self, x, memory=None, *, causal=False, lengths=None):
-        """Who looks where: (batch, heads, time, memory time), rows summing to 1, as an array. For pictures; `forward` never forms it."""
+        """Who looks where: (batch, heads, time, memory time), rows summing to 1, as an array in main memory. For pictures; `forward` never forms it."""
         from ..kernels.attention.reference import attention_weights
 
         if memory is None:
@@ -55,6 +56,7 @@ class MultiHeadAttention(Module):
             query, keys = qkv[..., :self.ends[1]], qkv[..., self.ends[1]:self.ends[2]]
         else:
             query, keys = self._project(x, 0, 1).data, self._project(memory, 1, 2).data
+        query, keys, lengths = (None if array is None else devices.host(array) for array in (query, keys, lengths))
         return attention_weights(query, keys, self.n_heads, causal, lengths, None, self.n_kv_heads, self.window if causal else None)
 
     def _projection(self, x, start=0):
@@ -66,8 +68,8 @@ class MultiHeadAttention(Module):
         """`weights` of the last step, in which one position of each row looked at a memory: (rows, heads, memory time)."""
         from ..kernels.attention.reference import attention_weights
 
-        weights = attention_weights(cache.query.data, cache.keys_and_values()[0], self.n_heads, False, lengths, None,
-                                    self.n_kv_heads)  # (sentences, heads, rows each, time)
+        query, keys = devices.host(cache.query.data), devices.host(cache.keys_and_values()[0])
+        weights = attention_weights(query, keys, self.n_heads, False, lengths, None, self.n_kv_heads)  # (sentences, heads, rows each, time)
         return weights.swapaxes(1, 2).reshape(-1, self.n_heads, weights.shape[-1])
 
     def _project(self, x, first, last):
@@ -89,9 +91,10 @@ class MultiHeadAttention(Module):
             cache.append(new, lengths)
             options = {"causal": True, "window": self.window}
             if np.ptp(start) and (self.window or x.shape[1] > 1):  # the rows' queries do not stand at the same places
-                options = {"mask": _seen(start[:, None] + np.arange(x.shape[1]), cache.used, self.window)}
+                options = {"mask": devices.place(_seen(start[:, None] + np.arange(x.shape[1]), cache.used, self.window), x.data)}
         keys, values = cache.keys_and_values()
-        out = fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, kv_heads=self.n_kv_heads, lengths=lengths, **options)
+        out = fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, kv_heads=self.n_kv_heads, lengths=devices.place(lengths, x.data),
+                              **options)
         return out.reshape(x.shape)
 
 
@@ -104,7 +107,8 @@ def _seen(positions, time, window):
 class KeyValueCache:
     """Keys and values of the positions seen so far, side by side in memory reserved beforehand: (rows, capacity, 2 · n_kv_heads · d_head).
 
-    Rows may differ in length: beyond its own, what a row holds is padding, and is overwritten as it grows.
+    Rows may differ in length: beyond its own, what a row holds is padding, and is overwritten as it grows. Lengths, and rows to be selected, are numbers
+    that the CPU reckons with: they are arrays in main memory, wherever the model is.
     """
 
     def __init__(self, capacity):
@@ -116,7 +120,7 @@ class KeyValueCache:
         rows, new, width = keys_and_values.shape
         used = self.used + new if lengths is None else int(np.max(lengths, initial=0))
         if self._store is None:
-            self._store = memory.empty((rows, max(self.capacity, used), width), keys_and_values.dtype)
+            self._store = devices.empty((rows, max(self.capacity, used), width), keys_and_values)
         elif used > self._store.shape[1]:
             raise ValueError(f"cache: {used} positions do not fit into the {self._store.shape[1]} that were reserved")
         if lengths is None:
@@ -133,6 +137,6 @@ class KeyValueCache:
     def select(self, rows):
         """Go on with these rows (indices, in any order and number): how beams split and finished sentences leave."""
         if self._store is not None:
-            chosen = memory.empty((len(rows), *self._store.shape[1:]), self._store.dtype)
+            chosen = devices.empty((len(rows), *self._store.shape[1:]), self._store)
             chosen[:, :self.used] = self._store[rows, :self.used]
             self._store = chosen

@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..autograd import Tensor, fused, random
+from ..kernels.runtime import devices
 from .module import Module, Parameter
 
 
@@ -40,8 +41,8 @@ class Embedding(Module):
         self.weight = Parameter(generator.normal(0.0, embedding_dim ** -0.5, (num_embeddings, embedding_dim)).astype(np.float32))
 
     def forward(self, ids):
-        """ids: integers of any shape; returns ids.shape + (embedding_dim,)."""
-        return fused.embedding(self.weight, ids)
+        """ids: integers of any shape, in main memory or where the weight is; returns ids.shape + (embedding_dim,)."""
+        return fused.embedding(self.weight, devices.place(ids, self.weight.data))
 
 
 class LayerNorm(Module):
@@ -129,8 +130,7 @@ class Positions(Module):
         rows = slice(start, stop) if np.ndim(start) == 0 else start[:, None] + np.arange(x.shape[1])
         if self.kind == "learned":
             return x + self.weight[rows]
-        return x + self._table[rows].astype(x.dtype)
-
+        return x + devices.place(self._table[rows].astype(x.dtype), x.data)
 
 
 class Rotary:
@@ -153,15 +153,17 @@ class Rotary:
 
     def __call__(self, x, heads, start=0):
         """x (batch, time, width) with its first `heads` heads turned, of which the first stand at position `start`, a number or (batch,)."""
-        cos, sin = self._table(_stop(start, x.shape[1], self.length), x.dtype)
-        return fused.rotary(x, cos, sin, heads=heads, start=np.broadcast_to(start, x.shape[:1]))
+        cos, sin = self._table(_stop(start, x.shape[1], self.length), x)
+        at_the_start = np.ndim(start) == 0 and start == 0
+        return fused.rotary(x, cos, sin, heads=heads, start=None if at_the_start else devices.place(np.broadcast_to(start, x.shape[:1]), x.data))
 
-    def _table(self, stop, dtype):
-        """Cosines and sines (positions, d_head/2) of at least `stop` positions; a model may have many more than it ever sees."""
-        if dtype not in self._tables or len(self._tables[dtype][0]) < stop:
+    def _table(self, stop, x):
+        """Cosines and sines (positions, d_head/2) of at least `stop` positions, where x is; a model may have many more than it ever sees."""
+        key = x.dtype, x.device
+        if key not in self._tables or len(self._tables[key][0]) < stop:
             angles = np.arange(min(self.length, 2 * stop))[:, None] * self.frequencies
-            self._tables[dtype] = Tensor(np.cos(angles).astype(dtype)), Tensor(np.sin(angles).astype(dtype))
-        return self._tables[dtype]
+            self._tables[key] = tuple([Tensor(devices.place(function(angles).astype(x.dtype), x.data)) for function in (np.cos, np.sin)])
+        return self._tables[key]
 
 
 def _stretched(frequencies, factor, low_freq_factor=None, high_freq_factor=None, original_max_position_embeddings=None):

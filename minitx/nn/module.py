@@ -1,9 +1,8 @@
 """`Module`: a part of a model that knows its parameters by name, with PyTorch's names for everything."""
 import copy
 
-import numpy as np
-
 from ..autograd import Tensor, tensor
+from ..kernels.runtime import devices
 
 
 def Parameter(array):
@@ -100,10 +99,10 @@ class Module:
         if missing or unknown:
             raise ValueError(f"load_state_dict: {len(missing)} missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}; is this the state of another model?")
         for name, value in own.items():
-            array = np.asarray(state[name])
+            array = state[name].data if isinstance(state[name], Tensor) else state[name]
             if array.shape != value.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {array.shape} but this model's has {value.shape}; were the settings different?")
-            value.data[...] = array
+            value.data[...] = devices.place(array, value.data)
         return self
 
     def to(self, where):

@@ -10,6 +10,7 @@ from ..data.text import disjoint_blocks
 from ..decoding.translator import Translator
 from ..kernels.cross_entropy import cross_entropy
 from ..kernels.linear import linear
+from ..kernels.runtime import devices
 
 _CHUNK = 1024  # rows of logits at a time
 
@@ -32,8 +33,9 @@ def score(model, batches):
     with no_grad():
         for batch in batches:
             hidden = model.hidden(batch).data
-            real = batch.target_out.reshape(-1) != 0
-            rows, targets = hidden.reshape(-1, hidden.shape[-1])[real], batch.target_out.reshape(-1)[real]
+            real = np.flatnonzero(batch.target_out)
+            rows = hidden.reshape(-1, hidden.shape[-1])[devices.place(real, hidden)]
+            targets = devices.place(batch.target_out.reshape(-1)[real], hidden)
             for start in range(0, len(rows), _CHUNK):
                 logits = linear(rows[start:start + _CHUNK], model.output_weight.data, None, "none", 0.0, 0)[0]
                 wanted = targets[start:start + _CHUNK]

@@ -88,22 +88,23 @@ class Trainer:
         random.seed(self.settings.seed, self.step)
         batches = [self.batches.next() for _ in range(self.settings.accumulate)]
         tokens = sum(batch.n_tokens for batch in batches)
-        loss = self._gradients(batches, tokens)
+        losses = self._gradients(batches, tokens)
         self.optimizer.learning_rate = self.learning_rate()
         self.optimizer.step(clip=self.settings.clip)
         self.optimizer.zero_grad()
+        loss = sum(loss.item() for loss in losses)  # where the CPU waits for the GPU
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss became {loss} at step {self.step}; try a lower --learning-rate, or --clip 1")
         return loss, tokens
 
     def _gradients(self, batches, tokens):
-        """Forward and backward: the gradient of the mean loss over all real target tokens of the batches."""
-        total = 0.0
+        """Forward and backward: the gradient of the mean loss over all real target tokens of the batches. Returns what each batch adds to that loss."""
+        losses = []
         for batch in batches:
             loss = self.model.loss(batch, self.settings.label_smoothing, reduction="sum") * (1.0 / tokens)
             loss.backward()
-            total += loss.item()
-        return total
+            losses.append(loss.data)
+        return losses
 
     def learning_rate(self):
         """The learning rate of the current update."""

@@ -5,6 +5,7 @@ convention is PyTorch's: abs, relu and sign have gradient 0 at 0; maximum and mi
 """
 import numpy as np
 
+from ...kernels.runtime import devices
 from ..graph import op
 
 
@@ -163,9 +164,7 @@ tanh.vjp(lambda g, out: g * (1.0 - out * out))
 @op
 def sigmoid(x):
     """σ(x) = 1 / (1 + e⁻ˣ), without overflow."""
-    from scipy.special import expit
-
-    return expit(x)
+    return devices.special(x).expit(x)
 
 
 sigmoid.vjp(lambda g, out: g * (out * (1.0 - out)))
@@ -174,9 +173,7 @@ sigmoid.vjp(lambda g, out: g * (out * (1.0 - out)))
 @op
 def erf(x):
     """The error function 2/√π ∫₀ˣ exp(−t²) dt."""
-    from scipy.special import erf
-
-    return erf(x)
+    return devices.special(x).erf(x)
 
 
 erf.vjp(lambda g, x: g * (2.0 / np.pi ** 0.5) * np.exp(-x * x))
@@ -300,11 +297,7 @@ astype.vjp(lambda g: g)  # the dtype of the input is restored once for every edg
 
 @op
 def _to_device(x, *, device, source):
-    if device == "cpu":
-        return x.get()
-    import cupy
-
-    return cupy.asarray(x)
+    return devices.host(x) if device == "cpu" else devices.library(device).asarray(x)
 
 
 _to_device.vjp(lambda g, device, source: _to_device(g, device=source, source=device))
@@ -312,7 +305,7 @@ _to_device.vjp(lambda g, device, source: _to_device(g, device=source, source=dev
 
 def to_device(x, device):
     """x in the memory of "cpu" or "cuda"; itself if it is there already."""
-    source = "cpu" if isinstance(_values(x), np.ndarray) else "cuda"
+    source = devices.of(_values(x))
     return x if source == device else _to_device(x, device=device, source=source)
 
 

@@ -23,7 +23,7 @@ def getitem(x, index):
 @op
 def scatter(x, *, index, shape):
     """Zeros of `shape` to which x was added at `index`: the adjoint of `getitem`."""
-    out = np.zeros(shape, x.dtype)
+    out = np.zeros_like(x, shape=shape)
     if _may_repeat(index):
         np.add.at(out, index, x)
     else:

@@ -43,8 +43,10 @@ def empty_like(array):
 
 
 def owns(array):
-    """Whether a NumPy array has its memory for itself and may be written, as fresh ones and unlike views."""
-    return type(array) is np.ndarray and (array.base is None or type(array.base) is _Lease) and array.flags.writeable
+    """Whether an array has its memory for itself and may be written, as fresh ones and unlike views."""
+    if type(array) is np.ndarray:
+        return (array.base is None or type(array.base) is _Lease) and array.flags.writeable
+    return not isinstance(array, np.generic) and getattr(array, "base", array) is None  # CuPy's have a base, too; Tensors none
 
 
 def _round_up(size):

@@ -4,12 +4,12 @@ NumPy arrays go to `cpu.py`, CuPy arrays to `cuda.py`; `with backend("reference"
 A file is imported at its first call, so that importing minitx compiles and loads nothing.
 """
 import contextlib
-import functools
 import importlib
 
 import numpy as np
 
 from . import threads
+from .devices import is_cupy
 
 BACKENDS = ("reference", "cpu", "cuda")
 _forced = None
@@ -62,7 +62,7 @@ def _device(name, args):
     found = "cpu"
     for position, arg in enumerate(args):
         kind = type(arg)
-        if kind is np.ndarray or not _is_cupy(kind):
+        if kind is np.ndarray or not is_cupy(kind):
             if kind is np.ndarray and found == "cuda":
                 raise TypeError(f"{name}: argument {position} is in main memory but an earlier one is on the GPU; move it with .to('cuda')")
         elif found == "cpu" and any(type(earlier) is np.ndarray for earlier in args[:position]):
@@ -70,8 +70,3 @@ def _device(name, args):
         else:
             found = "cuda"
     return found
-
-
-@functools.cache
-def _is_cupy(kind):
-    return kind.__module__.split(".")[0] == "cupy" and kind.__name__ == "ndarray"
