@@ -42,6 +42,33 @@ def test_agrees_with_the_reference(x_shape, n_out, activation, dtype):
 
 
 @DTYPES
+@ACTIVATIONS
+@pytest.mark.parametrize("x_shape, n_out", [((1, 1), 1), ((4, 17), 33), ((8, 30), 800), ((9, 30), 800), ((700, 24), 40), ((64, 520), 1030), ((0, 4), 5)])
+def test_weights_stored_transposed_are_used_in_place(x_shape, n_out, activation, dtype):
+    """As GPT-2's are stored: (in, out)."""
+    x, weight, bias, g = parameters(x_shape, n_out, dtype)
+    stored = np.asfortranarray(weight)
+    expected, _ = reference.linear(*exact(x, weight, bias), activation)
+    out, saved = cpu.linear(x, stored, bias, activation)
+    assert_close(out, expected, UNITS)
+    kept = None if saved is None else saved.astype(np.float64)
+    expected = reference.linear_backward(*exact(g, x, weight), kept, activation)
+    for actual, right in zip(cpu.linear_backward(g, x, stored, saved, activation), expected, strict=True):
+        assert_close(actual, right, UNITS)
+
+
+@DTYPES
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("rows", range(1, 11))
+def test_few_rows(rows, order, dtype):
+    for n_in, n_out in ((1, 3), (37, 21), (64, 1025)):
+        x, weight, bias, _ = parameters((rows, n_in), n_out, dtype)
+        for bias in (bias, None):
+            out, _ = cpu.linear(x, np.asarray(weight, order=order), bias)
+            assert_close(out, reference.linear(*exact(x, weight), None if bias is None else exact(bias)[0])[0], UNITS)
+
+
+@DTYPES
 @GELUS
 def test_what_gelu_keeps_is_its_slope(activation, dtype):
     x, weight, bias, _ = parameters((50, 24), 40, dtype)
@@ -145,9 +172,11 @@ def test_reference_backward_is_the_derivative(activation, p):
         np.testing.assert_allclose(gradient, differences(loss, (x, weight, bias)[position]), atol=1e-8)
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("x_shape, n_out", [((1000, 33), 65), ((300, 520), 1030), ((5, 16), 2000)])
-def test_same_bits_on_any_number_of_threads(x_shape, n_out):
+def test_same_bits_on_any_number_of_threads(x_shape, n_out, order):
     x, weight, bias, g = parameters(x_shape, n_out, np.float32)
+    weight = np.asarray(weight, order=order)
 
     def everything():
         out, slope = cpu.linear(x, weight, bias, "gelu", 0.2, 9)

@@ -12,10 +12,12 @@ from ..runtime import launch, vector
 from ..runtime.blas import gemm
 from ..runtime.compiled import compiled, reads, writes
 from ..runtime.memory import empty
+from . import few_rows
 from .reference import ACTIVATIONS, check
 
 _ACTIVATION = {name: number for number, name in enumerate(ACTIVATIONS)}
 _RELU, _GELU = 1, 2
+_FEW = 8  # rows: for more, the weights are no longer what a product waits for
 _ROWS = 256  # per block: a product of 256 rows reaches 95 % of the speed of one of 2,000, one of 32 rows two thirds
 _PARTS = 8  # sums that dweight is the sum of, at most
 _PART_ELEMENTS = 1 << 19  # a dweight as large as this has products enough to share out, and is summed in one piece
@@ -27,39 +29,53 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
     """See reference.linear."""
     check(x, weight, bias, activation, p)
     absent = _ABSENT[x.dtype]
-    x, weight = np.ascontiguousarray(x), np.ascontiguousarray(weight)
-    n_out, n_in = weight.shape
-    out = empty(x.shape[:-1] + (n_out,), x.dtype)
+    (n_out, n_in), (weight, transposed) = weight.shape, _as_stored(weight)
+    x, out = np.ascontiguousarray(x), empty(x.shape[:-1] + (n_out,), x.dtype)
     saved = None
     if needs_gradient and activation != "none":
         saved = out if activation == "relu" else empty(out.shape, x.dtype)
     threshold, scale = philox.split(p)
     x, out_rows = x.reshape(-1, n_in), out.reshape(-1, n_out)
     row_blocks = _row_blocks(len(x))
-    column_blocks = _up_to(8 // row_blocks, n_out // 256)  # for the few rows of a decoder's step
+    few = len(x) <= _FEW
+    column_blocks = _up_to(8 // row_blocks, n_out // (384 if few and transposed else 256))  # for the rows of a decoder's step
     bias = absent.reshape(0) if bias is None else np.ascontiguousarray(bias)
     slope = absent if saved is None or saved is out else saved.reshape(-1, n_out)
-    _linear(x, weight, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks, column_blocks,
-            out_rows, slope)
+    _linear(x, weight, transposed, few, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks,
+            column_blocks, out_rows, slope)
     return out, saved
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 1, "C"), int64, boolean, uint64, real,
-                        uint64, int64, int64, writes(real, 2), writes(real, 2)), **launch.OPTIONS)
-def _linear(x, weight, bias, activation, drop, threshold, scale, key, row_blocks, column_blocks, out, slope):
-    rows, n_in = x.shape
-    n_out = weight.shape[0]
+def _as_stored(weight):
+    """The matrix as it lies in memory, and whether that is the transpose of `weight`, which BLAS multiplies by as well."""
+    if not weight.flags.c_contiguous and weight.flags.f_contiguous:
+        return weight.T, True
+    return np.ascontiguousarray(weight), False
+
+
+@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), boolean, boolean, reads(real, 1, "C"), int64, boolean,
+                        uint64, real, uint64, int64, int64, writes(real, 2), writes(real, 2)), **launch.OPTIONS)
+def _linear(x, weight, transposed, few, bias, activation, drop, threshold, scale, key, row_blocks, column_blocks, out,
+            slope):
+    (rows, n_in), n_out = x.shape, out.shape[1]
     zero, one = x.dtype.type(0), x.dtype.type(1)
+    numbers, step = weight.reshape(-1), n_out if transposed else n_in  # of the weights, and between their rows as stored
     threads = launch.share(rows * n_in * n_out // _MULTIPLICATIONS)
     for block in prange(row_blocks * column_blocks):
         row_block, column_block = block // column_blocks, block % column_blocks
         top, bottom = row_block * rows // row_blocks, (row_block + 1) * rows // row_blocks
         left, right = column_block * n_out // column_blocks, (column_block + 1) * n_out // column_blocks
-        if bias.size > 0:  # BLAS adds to what is there, at no cost: it would have set it to 0
-            for i in range(top, bottom):
+        for i in range(top, bottom):  # BLAS adds to what is there, at no cost: it would have set it to 0
+            if bias.size > 0:
                 _copy(out[i, left:right], bias[left:right])
-        gemm(False, True, bottom - top, right - left, n_in, one, x[top:], n_in, weight[left:], n_in,
-             one if bias.size > 0 else zero, out[top:, left:], n_out)
+            elif few:
+                _clear(out[i, left:right])
+        if few:
+            few_rows.add_product(x, weight, transposed, left, right, out)
+        else:
+            gemm(False, not transposed, bottom - top, right - left, n_in, one, x[top:], n_in,
+                 numbers[left if transposed else left * n_in:], step, one if bias.size > 0 else zero, out[top:, left:],
+                 n_out)
         mask = np.empty(right - left + 8, x.dtype)
         for i in range(top, bottom if activation > 0 else top):
             row = out[i, left:right]
@@ -136,12 +152,12 @@ def _gelu_tanh_and_slope(row, slope):
 
 def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):
     """See reference.linear_backward."""
-    g, x, weight = np.ascontiguousarray(g), np.ascontiguousarray(x), np.ascontiguousarray(weight)
-    (n_out, n_in), dtype, absent = weight.shape, x.dtype, _ABSENT[x.dtype]
+    g, x = np.ascontiguousarray(g), np.ascontiguousarray(x)
+    (n_out, n_in), (weight, transposed), dtype, absent = weight.shape, _as_stored(weight), x.dtype, _ABSENT[x.dtype]
     needs_x, needs_weight, needs_bias = needs
     dx = empty(x.shape, dtype) if needs_x else None
     if dweight is None and needs_weight:
-        dweight = empty(weight.shape, dtype)
+        dweight = empty((n_out, n_in), dtype)
     dbias = empty(n_out, dtype) if needs_bias else None
     g, x = g.reshape(-1, n_out), x.reshape(-1, n_in)
     if activation == "none":
@@ -156,20 +172,19 @@ def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, 
     dweight_parts = empty((parts if needs_weight and parts > 1 else 0, n_out, n_in), dtype)
     dbias_parts = empty((row_blocks if needs_bias else 0, n_out), dtype)
     _linear_backward(
-        g, x, weight, saved, _ACTIVATION[activation], philox.split(p)[1], row_blocks, parts, blocks_out, blocks_in,
+        g, x, weight, transposed, saved, _ACTIVATION[activation], philox.split(p)[1], row_blocks, parts, blocks_out, blocks_in,
         dpre_written, dpre, dx.reshape(-1, n_in) if needs_x else absent, dweight if needs_weight else absent,
         dbias if needs_bias else absent.reshape(0), dweight_parts, dbias_parts)
     return dx, dweight, dbias
 
 
-@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), int64, real,
-                        int64, int64, int64, int64, writes(real, 2), reads(real, 2, "C"), writes(real, 2),
+@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), reads(real, 2, "C"), boolean, reads(real, 2, "C"),
+                        int64, real, int64, int64, int64, int64, writes(real, 2), reads(real, 2, "C"), writes(real, 2),
                         writes(real, 2), writes(real, 1), writes(real, 3), writes(real, 2)), **launch.OPTIONS)
-def _linear_backward(g, x, weight, saved, activation, scale, row_blocks, parts, blocks_out, blocks_in, dpre_written,
-                     dpre, dx, dweight, dbias, dweight_parts, dbias_parts):
+def _linear_backward(g, x, weight, transposed, saved, activation, scale, row_blocks, parts, blocks_out, blocks_in,
+                     dpre_written, dpre, dx, dweight, dbias, dweight_parts, dbias_parts):
     """`dpre_written` and `dpre` are the same memory, or without an activation nothing and g."""
-    rows, n_in = x.shape
-    n_out = weight.shape[0]
+    (rows, n_in), n_out = x.shape, g.shape[1]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     threads = launch.share(rows * n_in * n_out // _MULTIPLICATIONS)
     for block in prange(row_blocks):
@@ -185,7 +200,8 @@ def _linear_backward(g, x, weight, saved, activation, scale, row_blocks, parts, 
             for i in range(top, bottom):
                 _add(dbias_part, dpre[i])
         if dx.size > 0:
-            gemm(False, False, bottom - top, n_in, n_out, one, dpre[top:], n_out, weight, n_in, zero, dx[top:], n_in)
+            gemm(False, transposed, bottom - top, n_in, n_out, one, dpre[top:], n_out, weight,
+                 n_out if transposed else n_in, zero, dx[top:], n_in)
     if dweight.size > 0:
         for piece in prange(parts * blocks_out * blocks_in):
             part, a, b = piece // (blocks_out * blocks_in), piece // blocks_in % blocks_out, piece % blocks_in
