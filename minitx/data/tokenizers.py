@@ -29,7 +29,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 Kind = Literal["words", "characters", "bpe", "byte-bpe"]
 KINDS = ("words", "characters", "bpe", "byte-bpe")
 BPE_SIZE = 10_000  # vocabulary of a BPE tokenizer when none is asked for
-_VISIBLE = str.maketrans(" \n\t", "▁↵⇥")
+VISIBLE = str.maketrans(" \n\t", "▁↵⇥")
 _PARTS = 10_000  # lines of a long text encoded at a time
 
 # What the library calls the special tokens. No piece of text ends in a space after something else, so the sentence
@@ -99,11 +99,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of the text, without <bos> and <eos>; what the vocabulary does not know is <unk>."""
-        return self._library.encode(_encodable(text), add_special_tokens=False).ids
+        return self._library.encode(encodable(text), add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` of each text, several times as fast for many."""
-        encodings = self._library.encode_batch_fast([_encodable(text) for text in texts], add_special_tokens=False)
+        encodings = self._library.encode_batch_fast([encodable(text) for text in texts], add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     def encode_text(self, text: str) -> np.ndarray:
@@ -117,12 +117,12 @@ class Tokenizer:
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The tokens as people read them, special ones included; white space is shown as "▁", "↵" (line end) and "⇥" (tab)."""
         shown = [self.decode([i]) if self.kind == "byte-bpe" and i > UNK else self._pieces[i] for i in ids]
-        return [token.translate(_VISIBLE) for token in shown]
+        return [token.translate(VISIBLE) for token in shown]
 
     def words(self, text: str) -> list[str]:
         """For each token that `encode` gives, the word of the text (in its Unicode form) that it is, or is a piece of."""
         form = "NFKC" if "NFKC" in str(self._library.normalizer) else "NFC"
-        text = unicodedata.normalize(form, _encodable(text))  # the library's offsets lose what a form joins
+        text = unicodedata.normalize(form, encodable(text))  # the library's offsets lose what a form joins
         encoding = self._library.encode(text, add_special_tokens=False)
         starts, ends = {}, {}
         for word, (start, end) in zip(encoding.word_ids, encoding.offsets):
@@ -145,7 +145,7 @@ class Tokenizer:
 
     def unknown(self, text: str) -> list[str]:
         """What of the text becomes <unk>, each once, in order: words, or characters (characters and bpe)."""
-        text = self._library.normalizer.normalize_str(_encodable(text))
+        text = self._library.normalizer.normalize_str(encodable(text))
         parts = [part for part, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
         if self.kind in ("bpe", "byte-bpe"):  # a word is built up from its characters, so only these can be unknown
             parts = "".join(parts)
@@ -153,7 +153,7 @@ class Tokenizer:
 
     def split(self, text: str) -> list[str]:
         """The words of the text, as far as no token can span two of them; what a word is depends on the kind."""
-        text = self._library.normalizer.normalize_str(_encodable(text))
+        text = self._library.normalizer.normalize_str(encodable(text))
         return [word for word, _ in self._library.pre_tokenizer.pre_tokenize_str(text)]
 
     def merges(self) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -168,6 +168,10 @@ class Tokenizer:
     def to_json(self) -> str:
         """All there is to the tokenizer: its kind, and the description that the library writes."""
         return json.dumps(self._description(), ensure_ascii=False)
+
+    def to_library_json(self) -> str:
+        """The description that the `tokenizers` library reads, and so does transformers; special tokens are called "<pad> " and so on there."""
+        return self._library.to_str()
 
     @classmethod
     def from_json(cls, text: str) -> "Tokenizer":
@@ -292,6 +296,6 @@ def _blank(
     return library, trainer
 
 
-def _encodable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with "?" for halves of surrogate pairs: they stand for undecodable input, and the library refuses them."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

@@ -16,10 +16,13 @@ and for a coverage penalty:
 
 
 def load(path, device="cpu", ensemble=()):
-    """The `Translator` or `Generator` in the folder of a run; see the `load` of each."""
+    """The `Translator` or `Generator` in the folder of a run, see the `load` of each; or the `Generator` of a pretrained model."""
+    from ..models import is_pretrained
     from ..run_folder import RunFolder
     from . import generator, translator
 
+    if is_pretrained(path):
+        return generator.load_pretrained(path, device)
     if RunFolder(path).settings().text is None:
         return translator.load(path, device, ensemble)
     return generator.load(path, device, ensemble)

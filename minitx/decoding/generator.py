@@ -4,6 +4,7 @@
     generator.generate("ROMEO:", temperature=0.8, n=3)
 """
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +28,16 @@ def load(path, device="cpu", ensemble=()):
     return Generator(model if device == "cpu" else model.to(device), folder.tokenizers().target, folder.settings())
 
 
+def load_pretrained(path, device="cpu"):
+    """The generator in a folder of transformers' format; see `minitx.models.from_pretrained`."""
+    from ..data.pretrained import PretrainedTokenizer
+    from ..models.pretrained import ends_of, from_pretrained
+
+    model, tokenizer = from_pretrained(path), PretrainedTokenizer.load(Path(path) / "tokenizer.json")
+    never = range(len(tokenizer), len(model.embedding.weight))  # rows that only round up the size of the table
+    return Generator(model if device == "cpu" else model.to(device), tokenizer, end=ends_of(path), never=never)
+
+
 class NextToken(NamedTuple):
     """One of the tokens that may come next."""
 
@@ -41,10 +52,10 @@ class Generator:
     Args:
         model: a `DecoderOnly`.
         tokenizer: has `encode`, `decode`, `tokens` and `unknown`, as `minitx.data.tokenizers.Tokenizer`.
-        end: the id that ends a text, or None: a text cut into blocks has no end to learn from. never: ids that are not said.
+        end: ids that end a text: none where it was cut into blocks, for these have no end to learn from. never: ids that are not said.
     """
 
-    def __init__(self, model, tokenizer, settings=None, end=None, never=(PAD, BOS, EOS, UNK)):
+    def __init__(self, model, tokenizer, settings=None, end=(), never=(PAD, BOS, EOS, UNK)):
         self.model, self.tokenizer, self.settings = model.eval(), tokenizer, settings
         self.end, self.never = end, list(never)
 
@@ -115,7 +126,7 @@ class Generator:
             filtered = sampling.filtered(self._allowed(logits), [samples[row].ids for row in rows])
             for row, token in zip(rows, draw(filtered, dice.roll(rows)).tolist()):
                 if not samples[row].done:
-                    yield row, samples[row].end() if token == self.end else samples[row].push(token)
+                    yield row, samples[row].end() if token in self.end else samples[row].push(token)
             logits, going = None, np.flatnonzero([not samples[row].done for row in rows])
             if not len(going):
                 return

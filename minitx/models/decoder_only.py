@@ -12,7 +12,7 @@ import numpy as np
 
 from ..autograd import fused, no_grad
 from ..kernels.runtime import devices
-from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary
+from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary, Zeros
 
 PAD = 0
 
@@ -33,13 +33,13 @@ class DecoderOnly(Module):
         tie_embeddings: whether the embedding is also the output layer (Press and Wolf 2017).
         bias: whether linear layers and layer norms add a learnt vector.
         window: how many positions a position sees at most, itself included; None for all.
-        max_length: the longest sequence in ids; seed: of the initial weights.
+        max_length: the longest sequence in ids; seed: of the initial weights; None: they are all zeros, to be replaced by others.
     """
 
     def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_kv_heads=None, n_layers=4, d_ff=None, dropout=0.0, activation_dropout=None,
                  attention_dropout=0.0, normalization="layer", activation="gelu", positions="learned", tie_embeddings=True, bias=True, window=None, max_length=256, seed=0,
                  eps=1e-5, rotary_base=10000.0, rotary_scaling=None):
-        generator = np.random.default_rng(seed)
+        generator = Zeros() if seed is None else np.random.default_rng(seed)
         rotary = Rotary(d_model // n_heads, max_length, rotary_base, rotary_scaling) if positions == "rotary" else None
         d_ff = d_ff or (8 * d_model // 3 if activation == "swiglu" else 4 * d_model)  # with gates a third matrix: as many weights (Shazeer 2020)
         layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "activation_dropout": activation_dropout,
@@ -56,7 +56,8 @@ class DecoderOnly(Module):
         # learnt positions are as small as they are.
         self.scale = d_model ** 0.5 if positions == "sinusoidal" else 1.0
         self.d_model, self.max_length = d_model, max_length
-        self._initialise(generator)
+        if seed is not None:
+            self._initialise(generator)
 
     def _initialise(self, generator):
         """Matrices from N(0, 0.02²), those that end a sublayer smaller, so that the sum of all 2 · n_layers of them is not (Radford et al. 2019)."""

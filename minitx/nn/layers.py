@@ -9,7 +9,17 @@ from .module import Module, Parameter
 def xavier_uniform(generator, shape, gain=1.0):
     """float32 weights (out, in), uniform in ±gain·√(6 / (in + out)), which keeps the variance of signal and gradient (Glorot and Bengio 2010)."""
     bound = gain * np.sqrt(6.0 / (shape[0] + shape[1]))
-    return generator.uniform(-bound, bound, shape).astype(np.float32)
+    return generator.uniform(-bound, bound, shape).astype(np.float32, copy=False)
+
+
+class Zeros:
+    """In the place of a random generator: zeros, for weights that others will replace. The system hands them out without touching memory."""
+
+    def uniform(self, low, high, shape):
+        """Zeros of this shape."""
+        return np.zeros(shape, np.float32)
+
+    normal = uniform
 
 
 class Linear(Module):
@@ -38,7 +48,7 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings, embedding_dim, generator=None):
         generator = generator or np.random.default_rng()
-        self.weight = Parameter(generator.normal(0.0, embedding_dim ** -0.5, (num_embeddings, embedding_dim)).astype(np.float32))
+        self.weight = Parameter(generator.normal(0.0, embedding_dim ** -0.5, (num_embeddings, embedding_dim)).astype(np.float32, copy=False))
 
     def forward(self, ids):
         """ids: integers of any shape, in main memory or where the weight is; returns ids.shape + (embedding_dim,)."""
@@ -115,7 +125,7 @@ class Positions(Module):
     def __init__(self, kind, length, d_model, generator=None):
         if kind == "learned":
             generator = generator or np.random.default_rng()
-            self.weight = Parameter(generator.normal(0.0, 0.02, (length, d_model)).astype(np.float32))
+            self.weight = Parameter(generator.normal(0.0, 0.02, (length, d_model)).astype(np.float32, copy=False))
         elif kind == "sinusoidal":
             self._table = sinusoidal_positions(length, d_model)
         elif kind != "none":
@@ -146,7 +156,7 @@ class Rotary:
     def __init__(self, d_head, length, base=10000.0, scaling=None):
         if d_head % 2:
             raise ValueError(f"rotary positions turn pairs of features, but a head has {d_head}; choose d_model / n_heads even")
-        self.length, self._tables = length, {}
+        self.length, self.base, self.scaling, self._tables = length, base, scaling, {}
         self.frequencies = base ** (-np.arange(0, d_head, 2) / d_head)
         if scaling:
             self.frequencies = _stretched(self.frequencies, **scaling)

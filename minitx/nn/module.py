@@ -1,13 +1,15 @@
 """`Module`: a part of a model that knows its parameters by name, with PyTorch's names for everything."""
 import copy
 
+import numpy as np
+
 from ..autograd import Tensor, tensor
 from ..kernels.runtime import devices
 
 
 def Parameter(array):
-    """A leaf Tensor that an optimizer will move."""
-    return tensor(array, requires_grad=True)
+    """A leaf Tensor that an optimizer will move, around `array` itself."""
+    return Tensor(array).requires_grad_()
 
 
 class Module:

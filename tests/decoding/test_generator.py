@@ -186,7 +186,7 @@ def test_samples_that_have_ended_leave_the_batch():
 
 
 def test_the_end_of_a_text_ends_it_where_the_model_knows_one():
-    generator = Generator(Scripted(CHARACTERS, "the cat sat"), CHARACTERS, end=CHARACTERS.encode("s")[0])
+    generator = Generator(Scripted(CHARACTERS, "the cat sat"), CHARACTERS, end=CHARACTERS.encode("s"))
     assert generator.generate("a", max_tokens=50) == "the cat "
 
 
