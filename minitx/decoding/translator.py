@@ -44,6 +44,13 @@ class Translation(NamedTuple):
     score: float  # see `beam_search`; better is nearer 0
 
 
+class Neighbour(NamedTuple):
+    """A sentence that means much the same."""
+
+    text: str
+    similarity: float  # from -1 to 1
+
+
 class Translator:
     """A model with its tokenizers (a `TokenizerPair`) and, for those who ask, the settings it was trained with.
 
@@ -128,15 +135,19 @@ class Translator:
         Returns the source tokens, the target tokens, both with <eos>, and a matrix (target time, source time) whose
         rows sum to 1: row i is for target token i, at the position that predicts it.
         """
+        source, target, maps = self.attention_maps(text, beam)
+        _check_index("layer", layer, maps.shape[0])
+        if head is not None:
+            _check_index("head", head, maps.shape[1])
+        return source, target, maps[layer].mean(axis=0) if head is None else maps[layer, head]
+
+    def attention_maps(self, text, beam=1):
+        """The source tokens, the target tokens and the maps (layers, heads, target time, source time) of which `attention` shows one."""
         [batch] = length_batches(self._source_ids([self._as_trained(text)]), BATCH_TOKENS)
         best = self._search(batch, beam)[0] if text.strip() else []
         ids = best[0].ids if best else []
         maps = self.model.attention_maps(batch.source, batch.source_lengths, np.array([[BOS, *ids]], np.int32))[:, 0]
-        _check_index("layer", layer, maps.shape[0])
-        if head is not None:
-            _check_index("head", head, maps.shape[1])
-        matrix = maps[layer].mean(axis=0) if head is None else maps[layer, head]  # (target time, source time)
-        return self.tokenizers.source.tokens(batch.source[0]), self.tokenizers.target.tokens([*ids, EOS]), matrix
+        return self.tokenizers.source.tokens(batch.source[0]), self.tokenizers.target.tokens([*ids, EOS]), maps
 
     def encode(self, texts):
         """Sentence embeddings: the mean of the encoder's vectors over the tokens of each text, <eos> included.
@@ -155,6 +166,22 @@ class Translator:
             real = np.arange(source.shape[1]) < lengths[:, None]  # (batch, source time)
             means[rows] = np.where(real[:, :, None], memory, 0).sum(axis=1) / lengths[:, None]
         return means
+
+    def neighbours(self, texts, among, n=5):
+        """For each of the texts the `n` `Neighbour`s among other texts, the most alike first; equal texts count once. A single string gives one list.
+
+        Two texts are as alike as the cosine of their embeddings, from which the mean of all those among which is looked is taken off: what all
+        sentences have in common says nothing.
+        """
+        if isinstance(texts, str):
+            return self.neighbours([texts], among, n)[0]
+        among = list(dict.fromkeys(text for text in among if text.strip()))
+        if not among:
+            raise UserError("there is no text to look for neighbours among")
+        vectors, others = self.encode(texts), self.encode(among)  # (texts, d_model), (others, d_model)
+        mean = others.mean(axis=0)
+        cosines = _unit(vectors - mean) @ _unit(others - mean).T
+        return [[Neighbour(among[place], float(row[place])) for place in np.argsort(-row, kind="stable")[:n]] for row in cosines]
 
     def _source_ids(self, texts):
         """Ids of each text, as many as the model takes beside <eos>."""
@@ -199,6 +226,12 @@ class Translator:
         maps = self.model.attention_maps(batch.source[one], batch.source_lengths[one], np.array([[BOS, *ids]], np.int32))
         looked = maps.mean(axis=(0, 1, 2))[places, :len(words)]  # (unknown words, source words)
         return [words[source] for source in looked.argmax(axis=1)]
+
+
+def _unit(vectors):
+    """Each row at length 1, or 0 where it has none."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
 
 
 def _check_index(name, index, count):

@@ -245,6 +245,14 @@ def test_attention_of_one_head_or_the_mean_of_all(translator):
         translator.attention("a cat", head=-3)
 
 
+def test_all_maps_are_those_that_attention_shows_one_by_one(translator):
+    source, target, maps = translator.attention_maps("the red cat", beam=3)
+    assert maps.shape == (2, 2, len(target), len(source))
+    for layer in range(2):
+        for head in range(2):
+            np.testing.assert_array_equal(translator.attention("the red cat", layer, head, beam=3)[2], maps[layer, head])
+
+
 def test_attention_is_of_the_translation_that_the_search_finds(translator):
     for text in TEXTS:
         target = translator.attention(text, beam=4)[1]
@@ -260,6 +268,26 @@ def test_embeddings_are_means_over_real_positions(translator):
         alone = np.asarray(translator.model.encode(np.array([ids], np.int32), np.array([len(ids)], np.int32)))
         np.testing.assert_allclose(embedding, alone[0].mean(axis=0), atol=1e-12)
         np.testing.assert_allclose(translator.encode(text), embedding, atol=1e-12)
+
+
+def test_neighbours_are_the_texts_of_the_nearest_embeddings(translator):
+    among = ["two dogs", "a cat", "the red cat sees a dog", "", "a cat", "the dog sees a cat", "dogs"]
+    texts = ["a cat", "two cat"]
+    [same, other] = translator.neighbours(texts, among, n=3)
+    assert same[0].text == "a cat" and same[0].similarity == pytest.approx(1) and len({one.text for one in same}) == 3
+    for alone, beside in zip(translator.neighbours("two cat", among, n=3), other, strict=True):
+        assert alone.text == beside.text and alone.similarity == pytest.approx(beside.similarity, abs=1e-12)
+    different = list(dict.fromkeys(text for text in among if text))
+    vectors = translator.encode(different)
+    centred = vectors - vectors.mean(axis=0)
+    wanted = translator.encode("two cat") - vectors.mean(axis=0)
+    cosines = centred @ wanted / np.linalg.norm(centred, axis=1) / np.linalg.norm(wanted)
+    assert [one.text for one in other] == [different[place] for place in np.argsort(-cosines)[:3]]
+    np.testing.assert_allclose([one.similarity for one in other], np.sort(cosines)[::-1][:3])
+    assert len(translator.neighbours("a cat", among, n=99)) == 5
+    assert translator.neighbours("a cat", ["a cat"]) == [("a cat", 0.0)], "alone, a text has nothing to differ from"
+    with pytest.raises(UserError, match="no text to look for neighbours among"):
+        translator.neighbours("a cat", ["", " "])
 
 
 def test_a_run_folder_is_all_that_load_needs(tmp_path, translator):
