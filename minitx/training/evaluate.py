@@ -1,15 +1,20 @@
 """Scores of a saved run, on its own held-out sentences or on the user's."""
 from ..data import files, toy
+from ..data.punctuation import Punctuation
+from ..decoding.translator import load
 from ..errors import UserError
 from ..run_folder import RunFolder
-from . import metrics
+from . import metrics, scoring
 
 
-def evaluate(run, source=None, reference=None, text=None, beam=1):
+def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, beta=0.0, ensemble=()):
     """{"splits": {name: {"exact_match", "bleu", "loss"}}, "rules": {rule: {"accuracy", "count"}}, "signature": sacrebleu's}.
 
     Without `source` and `reference` (paths of line-aligned files): the three splits of the toy languages, made again from the seed, or the pairs
-    of the user's text that were held out. `beam`: of the search that translates.
+    of the user's text that were held out. `beam`, `alpha`, `beta`: of the search that translates; `ensemble`: more runs that translate together with
+    this one (the loss is that of this one).
+
+    Of text that minitx did not make itself also "scores", as papers report them, and "lengths", see `scoring`.
 
     For a language model {name: {"loss", "perplexity"}}: of the end of its text that was held out, "validation", or of the file `text`.
     """
@@ -20,16 +25,35 @@ def evaluate(run, source=None, reference=None, text=None, beam=1):
         return _language_model(folder, text)
     if text is not None:
         raise UserError(f"{run} is a translator; score it with --src and --ref")
-    model, tokenizers = folder.load_model(), folder.tokenizers()
-    if source is not None:
-        pairs = files.read_parallel(source, reference)
-        return score_splits(model, tokenizers, {str(source): pairs}, beam)
+    translator = load(run, ensemble=ensemble)
+    search = {"beam": beam, "alpha": alpha, "beta": beta}
+    if source is None and not folder.settings().own_text:
+        return score_splits(translator, held_out(run), **search)
+    [(name, pairs)] = held_out(run).items() if source is None else [(str(source), files.read_parallel(source, reference))]
+    pairs = as_trained(pairs, translator.tokenizers)
+    hypotheses = translator.translate([pair.source for pair in pairs], tokenised=True, **search)
+    references = [pair.target for pair in pairs]
+    return {**score_splits(translator, {name: pairs}, {name: hypotheses}), "scores": scoring.paper_scores(hypotheses, references),
+            "lengths": scoring.bleu_by_length([pair.source for pair in pairs], hypotheses, references)}
+
+
+def held_out(run):
+    """{split: pairs} that a run was not trained on: the splits of the toy languages, or what was held out of the user's text."""
+    folder = RunFolder(run)
     settings = folder.settings()
     if not settings.own_text:
-        return score_splits(model, tokenizers, toy.corpus(settings.pair, seed=settings.seed).splits, beam)
+        return toy.corpus(settings.pair, seed=settings.seed).splits
     if not folder.validation.exists():
         raise UserError(f"{folder.validation} does not exist, so the run has no held-out text; name your own with --src and --ref")
-    return score_splits(model, tokenizers, {"validation": files.read_tsv(folder.validation)}, beam)
+    return {"validation": files.read_tsv(folder.validation)}
+
+
+def as_trained(pairs, tokenizers):
+    """Pairs in the form of the text that the tokenizers were learnt from: its punctuation apart, if that was so and theirs is not."""
+    sides = []
+    for side, form in zip(zip(*pairs), tokenizers.punctuation):
+        sides.append(side if form is None or Punctuation.of(side) else [form.split(text) for text in side])
+    return [files.Pair(*pair) for pair in zip(*sides)]
 
 
 def _language_model(folder, path):
@@ -42,15 +66,15 @@ def _language_model(folder, path):
     return {name: {measure: scores[measure] for measure in ("loss", "perplexity")}}
 
 
-def score_splits(model, tokenizers, splits, beam=1):
-    """Translate and score each split; rules are counted over the toy examples of ordinary length."""
+def score_splits(translator, splits, translations=None, **search):
+    """Translate and score each split; rules are counted over the toy examples of ordinary length. `translations` by split, if there are some already."""
     results, examples, hypotheses, signature = {}, [], [], None
     for name, pairs in splits.items():
         sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
-        found = metrics.translate(model, tokenizers, sources, beam)
+        found = translations[name] if translations else translator.translate(sources, tokenised=True, **search)
         scores, signature = metrics.text_scores(found, references)
-        ids = encode_pairs(tokenizers, pairs, model.max_length)[0]
-        results[name] = {**scores, "loss": metrics.teacher_forced(model, ids)["loss"] if ids else None}
+        ids = encode_pairs(translator.tokenizers, pairs, translator.model.max_length)[0]
+        results[name] = {**scores, "loss": metrics.teacher_forced(translator.model, ids)["loss"] if ids else None}
         if pairs and hasattr(pairs[0], "rules") and name != "longer":  # where length is what breaks, no rule is to blame
             examples += pairs
             hypotheses += found

@@ -82,8 +82,8 @@ class Translation:
 
     def conclude(self, console, model, trainer, folder, command):
         """Scores of the best weights on every split, and pictures."""
-        result = score_splits(model, self.tokenizers, self.corpus.splits)
-        attention = Translator(model, self.tokenizers, self.settings).attention(self.example())
+        translator = Translator(model, self.tokenizers, self.settings)
+        result, attention = score_splits(translator, self.corpus.splits), translator.attention(self.example())
         pictures = [folder.path / "loss.png", folder.path / "attention.png"]
         plots.loss_curve([line for line in trainer.lines if "averaged" not in line], pictures[0])
         missing_font = plots.attention_map(*attention, pictures[1])

@@ -7,6 +7,7 @@ import pytest
 from minitx.data.batches import make_batch
 from minitx.data.files import Pair
 from minitx.data.tokenizers import TokenizerPair
+from minitx.decoding.translator import Translator
 from minitx.models import EncoderDecoder
 from minitx.training import metrics
 from minitx.training.evaluate import encode_pairs, score_splits
@@ -95,7 +96,7 @@ def test_a_rule_is_right_where_its_words_stand_in_their_place():
 def test_splits_are_scored_each_and_rules_over_all_of_them():
     model = small_model(max_length=4)
     splits = {"plain": PAIRS, "ruled": [example("A B", {"r"}, {"r", "q"})], "too long": PAIRS[2:3]}
-    result = score_splits(model, TOKENIZERS, splits)
+    result = score_splits(Translator(model, TOKENIZERS), splits)
     assert set(result) == {"splits", "rules", "signature"}
     assert {name: set(scores) for name, scores in result["splits"].items()} == dict.fromkeys(splits, {"exact_match", "bleu", "loss"})
     assert result["splits"]["plain"]["loss"] > 0 and result["splits"]["too long"]["loss"] is None

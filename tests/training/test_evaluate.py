@@ -1,0 +1,54 @@
+"""Scores of a run on text of the user's: the form of the text does not matter, and the search is the one that was asked for."""
+import shutil
+
+import pytest
+
+import minitx
+from minitx.data import files
+from minitx.training.evaluate import evaluate, held_out
+from minitx.training.run import train
+
+from .small import small_settings
+
+RAW = [("Ant bee, cat.", "CAT BEE, ANT."), ("dog eel!", "EEL DOG!"), ("fox \"gnu\" hen.", "HEN \"GNU\" FOX.")]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run on text whose punctuation stands apart."""
+    place = tmp_path_factory.mktemp("split")
+    settings = small_settings(place, steps=120, learning_rate=1e-2, lowercase=True)
+    for side in ("src", "tgt"):
+        path = place / f"{side}.txt"
+        path.write_text("".join(f"{line} .\n" for line in files.read_lines(path)), encoding="utf-8")
+    return train(settings, out=place / "run")
+
+
+def write(folder, name, lines):
+    (folder / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return folder / name
+
+
+def test_raw_text_is_scored_as_the_same_text_with_its_punctuation_apart(run, tmp_path):
+    form = minitx.load(run).tokenizers.punctuation[0]
+    raw = evaluate(run, *(write(tmp_path, name, side) for name, side in zip(("s", "t"), zip(*RAW))))
+    split = evaluate(run, *(write(tmp_path, name, map(form.split, side)) for name, side in zip(("s2", "t2"), zip(*RAW))))
+    assert list(raw["splits"].values()) == list(split["splits"].values())
+    assert raw["scores"] == split["scores"] and raw["lengths"] == split["lengths"]
+    assert [(one["measure"], one["form"]) for one in raw["scores"]] == [("BLEU", "tokenised, lowercased"), ("BLEU", "raw text"), ("chrF", "raw text")]
+    assert sum(group["sentences"] for group in raw["lengths"]) == 3
+
+
+def test_the_search_and_the_ensemble_are_those_that_were_asked_for(run, tmp_path, monkeypatch):
+    shutil.copytree(run, tmp_path / "twin")
+    asked = {}
+    monkeypatch.setattr("minitx.decoding.translator.Translator.translate", lambda self, texts, **options: asked.update(options, me=self) or list(texts))
+    evaluate(run, beam=3, alpha=0.5, beta=0.1, ensemble=[tmp_path / "twin"])
+    assert (asked["beam"], asked["alpha"], asked["beta"], asked["tokenised"]) == (3, 0.5, 0.1, True)
+    assert asked["me"]._speaker is not asked["me"].model
+
+
+def test_without_files_the_held_out_pairs_are_scored(run):
+    found = evaluate(run)
+    assert set(found["splits"]) == set(held_out(run)) == {"validation"}
+    assert sum(group["sentences"] for group in found["lengths"]) == len(held_out(run)["validation"])
