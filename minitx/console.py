@@ -80,6 +80,9 @@ class Silent:
     def scores(self, splits, rules=None, signature=None):
         """{split: {"exact_match", "bleu", "loss"}}, {rule: {"accuracy", "count"}} and sacrebleu's signature."""
 
+    def text_scores(self, scores, lengths, picture):
+        """[{"measure", "form", "score", "signature"}], [{"words", "sentences", "bleu"}] by the length of the source, and the path of their picture."""
+
     def attention(self, source_tokens, target_tokens, matrix):
         """How much each target token looked at each source token: a matrix of (target time, source time)."""
 
@@ -232,6 +235,19 @@ class Console(Silent):
                 self._line(f"BLEU by sacrebleu, {signature}", indent=2, style="dim")
         if rules:
             self._rules(rules)
+
+    def text_scores(self, scores, lengths, picture):
+        self._heading("As papers report it, by sacrebleu")
+        for one in scores:
+            line = Text(f"{one['measure']} {one['score']:5.1f}  {one['form']:<21}  ")
+            self._line(line.append(one["signature"], style="dim"), indent=2)
+        self._heading("BLEU by the words of the source")
+        width, most = max(len(group["words"]) for group in lengths), max(group["bleu"] for group in lengths) or 1
+        for group in lengths:
+            line = Text(f"{group['words']:>{width}}  {group['bleu']:5.1f}  ")
+            line.append(("━" * round(20 * group["bleu"] / most)).ljust(20), style="cyan").append(f"  {_count(group['sentences'], 'sentence')}", style="dim")
+            self._line(line, indent=2)
+        self._line(str(picture), indent=2)
 
     def attention(self, source_tokens, target_tokens, matrix):
         self._stop()

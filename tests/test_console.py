@@ -41,6 +41,9 @@ def show_everything(console):
         rules = {"plural": {"accuracy": 0.99, "count": 1512}, "copula": {"accuracy": 0.5, "count": 2},
                  "了": {"accuracy": 1.0, "count": 3}}
         console.finished("runs/en-es", scores, rules, ["loss.png"], "minitx translate runs/en-es", "nrefs:1")
+        console.text_scores(
+            [{"measure": "BLEU", "form": "tokenised, lowercased", "score": 41.02, "signature": "nrefs:1|case:lc"}],
+            [{"words": "1–5", "sentences": 1, "bleu": 50.0}, {"words": "over 60", "sentences": 1200, "bleu": 0.0}], "runs/en-es/bleu-by-length.png")
         console.interrupted("runs/en es")
 
 
@@ -57,7 +60,8 @@ def test_a_run_is_told_from_start_to_end():
                  "exact match 61.0%", "★", "98.1%", "of 1,512", "nrefs:1", "Next: minitx translate",
                  "minitx train --resume 'runs/en es'", "Learning to go on with poems.txt", "1,000 tokens to train on",
                  "a vocabulary of 69", "it reads      F  i  r  s  t  ▁  C", "and predicts  i  r  s  t  ▁  C  ↵", "perplexity 1.49",
-                 "    ROMEO:\n    O\n    \n    Juliet", "What it writes now", "drawn with", "90.00%     100.00%"):
+                 "    ROMEO:\n    O\n    \n    Juliet", "BLEU  41.0  tokenised, lowercased  nrefs:1|case:lc", f"    1–5   50.0  {'━' * 20}  1 sentence\n", "over 60    0.0", "1,200 sentences",
+                 "What it writes now", "drawn with", "90.00%     100.00%"):
         assert part in text, part
 
 
