@@ -17,8 +17,10 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.help import DefaultFormatter, PanelSpec
 from rich.box import Box
 
+from .cli_looking import attention, neighbours, translator_of
 from .errors import UserError
 from .settings import PRESETS, Settings, choose, choose_resumed
+from .typed import Switch, Texts, Whole, decoded, typed, whole
 
 app = App(
     name="minitx",
@@ -51,14 +53,6 @@ def main(arguments=None) -> int:
         return _fail(1, _fault(error))
 
 
-def _whole(_, tokens):
-    """A whole number as Python reads it; cyclopts alone would round 5.5."""
-    try:
-        return int(tokens[0].value)
-    except ValueError:
-        raise ValueError(f"{tokens[0].value!r} is not a whole number") from None
-
-
 def _setting_flags():
     """A TypedDict with a flag for every setting: the command receives those that were typed, and no other."""
     flags, groups = {}, {}
@@ -68,15 +62,13 @@ def _setting_flags():
         kind = typing.get_args(field.type)[0] if isinstance(field.type, types.UnionType) else field.type
         default = str(field.default).lower() if kind is bool else field.default
         text = field.metadata["help"] + ("" if default is None else f" [default: {default}]")
-        converter = _whole if kind is int else None
+        converter = whole if kind is int else None
         flags[field.name] = Annotated[kind, Parameter(help=text, group=group, converter=converter)]
     return typing.TypedDict("SettingFlags", flags, total=False)
 
 
 SettingFlags = _setting_flags()
-Whole = Annotated[int, Parameter(converter=_whole)]
-Texts = Annotated[list[str], Parameter(negative=())]
-Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
+Runs = Annotated[list[Path], Parameter(negative=())]
 Preset = Annotated[str | None, Parameter(
     help=f"settings that go together: {', '.join(PRESETS)} [default: small or laptop for your own pairs, by how many there are; language-model for --text; else toy]")]
 
@@ -147,6 +139,17 @@ def translate(
     *text: str,
     beam: Whole = 1,
     n_best: Whole = 1,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    samples: Whole = 0,
+    temperature: float = 1.0,
+    top_k: Whole = 0,
+    top_p: float = 1.0,
+    seed: Whole = 0,
+    prefix: str = "",
+    ensemble: Runs | None = None,
+    copy_unknown: Switch = False,
+    tokenised: Switch = False,
     show_attention: Switch = False,
     device: Literal["cpu", "cuda"] = "cpu",
 ):
@@ -164,28 +167,52 @@ def translate(
         hypotheses kept by the search; 1 is greedy
     n_best
         translations shown of each sentence, as its number, a score and the text
+    alpha
+        power of the length by which a beam divides log P; 0 prefers short translations
+    beta
+        weight of the coverage penalty: above 0, a beam leaves fewer words out; 0.2 is usual
+    samples
+        draw so many translations instead of searching, shown as with --n-best
+    temperature
+        of samples: above 1 bolder, below 1 safer
+    top_k
+        of samples: only the k most probable words may be said; 0: all
+    top_p
+        of samples: only the most probable words that together have this probability; 1: all
+    seed
+        of samples: another seed, other translations
+    prefix
+        words that every translation begins with
+    ensemble
+        another run with the same vocabularies, to translate together; several times for several
+    copy_unknown
+        put the word that the decoder looked at in the place of <unk>
+    tokenised
+        read and write text as the model was trained on it, where that has its punctuation apart
     show_attention
         draw where the decoder looked when it wrote each word
     device
         where to compute
     """
     _check_beam(beam)
+    if samples < 0 or samples and beam > 1:
+        raise UserError(f"samples is {samples}{' and beam is ' + str(beam) if beam > 1 else ''}: draw one translation or more, or search; drop one of the two")
     if not 1 <= n_best <= beam:
         raise UserError(f"n_best is {n_best} but beam keeps {beam}; take --beam {max(n_best, 1)} or a smaller --n-best")
     _require(device)
-    import minitx
-
     from .console import Console
 
-    translator, console, number = minitx.load(run, device=device), Console(), 0
-    if not hasattr(translator, "translate"):
-        raise UserError(f"{run} is a language model; use it with minitx generate")
-    for lines in [[_decoded(os.fsencode(line)) for line in text]] if text else _lines_of_stdin():
+    translator, console, number = translator_of(run, device=device, ensemble=ensemble or ()), Console(), 0
+    options = {"prefix": typed(prefix), "copy_unknown": copy_unknown, "tokenised": tokenised}
+    for lines in [[typed(line) for line in text]] if text else _lines_of_stdin():
         _warn_of_unknown_words(translator, lines, number)
-        found = translator.translate(lines, beam=beam, n_best=n_best)
+        if samples:
+            found = translator.sample(lines, samples, seed, temperature=temperature, top_k=top_k, top_p=top_p, **options)
+        else:
+            found = translator.translate(lines, beam=beam, n_best=n_best, alpha=alpha, beta=beta, **options)
         for line, result in zip(lines, found, strict=True):
             number += 1
-            hypotheses = [result] if n_best == 1 else [f"{number}\t{one.score:.4f}\t{one.text}" for one in result]
+            hypotheses = [result] if isinstance(result, str) else [f"{number}\t{one.score:.4f}\t{one.text}" for one in result]
             print(*hypotheses, sep="\n")
             if show_attention and line.strip():
                 console.attention(*translator.attention(line, beam=beam))
@@ -249,7 +276,7 @@ def generate(
     device
         where to compute
     """
-    prompts, stop = [_decoded(os.fsencode(text), keep_lines=True) for text in prompt or [""]], stop or []
+    prompts, stop = [typed(text, keep_lines=True) for text in prompt or [""]], stop or []
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
     if not 1 <= n <= 10_000:
         raise UserError(f"n is {n} but must be a whole number from 1 to 10,000")
@@ -283,7 +310,16 @@ def generate(
 
 @app.command(sort_key=3)
 def evaluate(
-    run: Path, /, *, src: Path | None = None, ref: Path | None = None, text: Path | None = None, beam: Whole = 1,
+    run: Path,
+    /,
+    *,
+    src: Path | None = None,
+    ref: Path | None = None,
+    text: Path | None = None,
+    beam: Whole = 1,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+    ensemble: Runs | None = None,
     json: Switch = False,
 ):
     """Score a run on what it was not trained on: its own held-out text, or yours.
@@ -300,6 +336,12 @@ def evaluate(
         text to score a language model on
     beam
         hypotheses kept by the search; 1 is greedy
+    alpha
+        power of the length by which a beam divides log P
+    beta
+        weight of a beam's coverage penalty
+    ensemble
+        another run with the same vocabularies, to translate together; several times for several
     json
         print one JSON object and nothing else
     """
@@ -308,16 +350,23 @@ def evaluate(
     _check_beam(beam)
     from .training.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(run, source=src, reference=ref, text=text, beam=beam)
+    result = evaluate_run(run, source=src, reference=ref, text=text, beam=beam, alpha=alpha, beta=beta, ensemble=ensemble or ())
     if json:
         _print_json(result)
     else:
         from .console import Console
 
-        Console().scores(result.get("splits", result), result.get("rules"), result.get("signature"))
+        console = Console()
+        console.scores(result.get("splits", result), result.get("rules"), result.get("signature"))
+        if "lengths" in result:
+            console.text_scores(result["scores"], result["lengths"], _picture_of_lengths(result["lengths"], run))
 
 
-@app.command(sort_key=4)
+app.command(attention, sort_key=4)
+app.command(neighbours, sort_key=5)
+
+
+@app.command(sort_key=6)
 def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch = False):
     """Show the toy languages: sentences, translations, rules.
 
@@ -341,7 +390,7 @@ def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch
     print(_rules_table(toy.RULES) if rules else toy.describe(pair, n, seed))
 
 
-@app.command(sort_key=5)
+@app.command(sort_key=7)
 def bench(
     what: Literal["kernels", "training", "scaling"] = "kernels",
     /,
@@ -399,7 +448,7 @@ def bench(
     print(*pictures, sep="\n")
 
 
-@app.command(sort_key=6)
+@app.command(sort_key=8)
 def info(*, json: Switch = False):
     """Show what minitx runs on, and CUDA or why not.
 
@@ -414,6 +463,15 @@ def info(*, json: Switch = False):
     else:
         for name, value in facts.items():
             print(f"{name.replace('_', ' '):<18}{value}")
+
+
+def _picture_of_lengths(groups, run):
+    """Path of the picture of BLEU by length, in the folder of the run."""
+    from . import plots
+
+    path = run / "bleu-by-length.png"
+    plots.bleu_by_length(groups, path)
+    return path
 
 
 def _check_beam(beam):
@@ -457,18 +515,9 @@ def _lines_of_stdin():
     while chunk := sys.stdin.buffer.read1(1 << 16):
         *lines, rest = (rest + chunk).split(b"\n")
         if lines:
-            yield [_decoded(line.removesuffix(b"\r")) for line in lines]
+            yield [decoded(line.removesuffix(b"\r")) for line in lines]
     if rest:
-        yield [_decoded(rest)]
-
-
-def _decoded(line: bytes, keep_lines=False) -> str:
-    try:
-        text = line.decode("utf-8")
-    except UnicodeDecodeError as error:
-        warnings.warn(f"byte {error.start + 1} of {line[:40]!r} is not UTF-8; read as an unknown character")
-        text = line.decode("utf-8", errors="replace")
-    return text if keep_lines else " ".join(text.splitlines())  # one line in, one line out, whatever separators Unicode knows
+        yield [decoded(rest)]
 
 
 def _warn_of_unknown_words(translator, lines, number):

@@ -23,12 +23,20 @@ class Hypothesis:
 
 
 class Translator:
-    """Translates by shouting."""
+    """Translates by shouting; `asked` is what it was asked for."""
 
-    def translate(self, lines, beam, n_best):
+    def __init__(self, asked):
+        self.asked = asked
+
+    def translate(self, lines, beam, n_best, **options):
+        self.asked.update(beam=beam, n_best=n_best, **options)
         if n_best > 1:
             return [[Hypothesis(line.upper(), -1 - 0.5 * rank) for rank in range(n_best)] for line in lines]
         return [line.upper() for line in lines]
+
+    def sample(self, lines, n, seed, **options):
+        self.asked.update(n=n, seed=seed, **options)
+        return [[Hypothesis(line.upper(), -rank) for rank in range(n)] for line in lines]
 
     def unknown(self, line):
         return [word for word in line.split() if word.startswith("x")]
@@ -39,7 +47,14 @@ class Translator:
 
 @pytest.fixture
 def translator(monkeypatch):
-    monkeypatch.setattr(minitx, "load", lambda run, device: Translator(), raising=False)
+    asked = {}
+
+    def load(run, device="cpu", ensemble=()):
+        asked.update(device=device, ensemble=[str(one) for one in ensemble])
+        return Translator(asked)
+
+    monkeypatch.setattr(minitx, "load", load)
+    return asked
 
 
 class Generator:
@@ -68,7 +83,7 @@ class Generator:
 @pytest.fixture
 def generator(monkeypatch):
     one = Generator()
-    monkeypatch.setattr(minitx, "load", lambda run, device: one, raising=False)
+    monkeypatch.setattr(minitx, "load", lambda run, device, **options: one)
     return one
 
 
@@ -131,7 +146,13 @@ def refused(capfd, *arguments):
         ("translate", "RUN"),
         ("translate run hello --beam 0", "beam is 0"),
         ("translate run hello --n-best 3", "--beam 3"),
+        ("translate run hello --samples 2 --beam 3", "drop one of the two"),
+        ("translate run hello --samples -1", "samples is -1"),
         ("evaluate run --src text", "src and ref"),
+        ("attention run", "TEXT"),
+        ("attention run hello --layer 0", "layer is 0"),
+        ("neighbours run", "no sentence to find neighbours of"),
+        ("neighbours run hello --n 0", "n is 0"),
         ("train --text a --pair en-es", "drop one"),
         ("train --text a --model encoder-decoder", "drop --model encoder-decoder"),
         ("train --text a --batch-tokens 9", "--batch-sequences and --block"),
@@ -227,6 +248,19 @@ def test_odd_lines_warn_and_are_still_translated(translator, capfd, monkeypatch)
     assert "sentence 1: never seen in training: xenon" in error and "not UTF-8" in error
 
 
+def test_every_option_of_the_search_is_handed_on(translator, capfd):
+    options = "--beam 3 --alpha 0.5 --beta 0.2 --ensemble two --ensemble three --copy-unknown --tokenised"
+    assert cli.main(["translate", "run", "a", *options.split(), "--prefix", "der Hund"]) == 0
+    assert translator == {"device": "cpu", "ensemble": ["two", "three"], "beam": 3, "n_best": 1, "alpha": 0.5, "beta": 0.2, "prefix": "der Hund",
+                          "copy_unknown": True, "tokenised": True}
+
+
+def test_samples_are_printed_as_the_n_best_are(translator, capfd):
+    assert cli.main(["translate", "run", "a", "--samples", "2", "--temperature", "0.5", "--top-k", "4", "--top-p", "0.9", "--seed", "7"]) == 0
+    assert capfd.readouterr().out == "1\t0.0000\tA\n1\t-1.0000\tA\n"
+    assert [translator[name] for name in ("n", "seed", "temperature", "top_k", "top_p", "prefix")] == [2, 7, 0.5, 4, 0.9, ""]
+
+
 def test_n_best_prints_number_score_and_text(translator, capfd):
     assert cli.main(["translate", "run", "a", "b", "--beam", "2", "--n-best", "2"]) == 0
     assert capfd.readouterr().out == "1\t-1.0000\tA\n1\t-1.5000\tA\n2\t-1.0000\tB\n2\t-1.5000\tB\n"
@@ -291,8 +325,10 @@ def evaluation(monkeypatch):
         "splits": {"longer": {"exact_match": 0.5, "bleu": 70.0, "loss": float("nan")}},
         "rules": {"negation": {"accuracy": 1.0, "count": 3}},
     }
-    module = types.SimpleNamespace(evaluate=lambda run, source, reference, text, beam: result)
+    asked = {}
+    module = types.SimpleNamespace(evaluate=lambda run, **options: asked.update(options) or result)
     monkeypatch.setitem(sys.modules, "minitx.training.evaluate", module)
+    return result, asked
 
 
 def test_evaluate_prints_scores(evaluation, capfd):
@@ -306,8 +342,21 @@ def test_evaluate_json_is_one_valid_object(evaluation, capfd):
     assert json.loads(capfd.readouterr().out)["splits"]["longer"] == {"exact_match": 0.5, "bleu": 70.0, "loss": None}
 
 
+def test_text_is_scored_as_papers_report_it_and_by_length(evaluation, capfd, tmp_path):
+    result, asked = evaluation
+    result["scores"] = [{"measure": "chrF", "form": "raw text", "score": 61.5, "signature": "nrefs:1|nc:6"}]
+    result["lengths"] = [{"words": "1–5", "sentences": 2, "bleu": 40.0}]
+    assert cli.main(["evaluate", str(tmp_path), "--beam", "5", "--alpha", "0.6", "--beta", "0.2", "--ensemble", "b", "--ensemble", "c"]) == 0
+    assert (asked["beam"], asked["alpha"], asked["beta"], [str(one) for one in asked["ensemble"]]) == (5, 0.6, 0.2, ["b", "c"])
+    out = capfd.readouterr().out
+    assert "chrF  61.5  raw text" in out and "nrefs:1|nc:6" in out and "2 sentences" in out and str(tmp_path / "bleu-by-length.png") in out
+    assert (tmp_path / "bleu-by-length.png").read_bytes()[:4] == b"\x89PNG"
+    assert cli.main(["evaluate", str(tmp_path), "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["scores"][0]["score"] == 61.5
+
+
 def test_a_language_model_is_scored_on_its_own_text_or_another(monkeypatch, capfd):
-    def evaluate(run, source, reference, text, beam):
+    def evaluate(run, text, **options):
         return {str(text or "validation"): {"loss": 1.5, "perplexity": 4.48}}
 
     monkeypatch.setitem(sys.modules, "minitx.training.evaluate", types.SimpleNamespace(evaluate=evaluate))
@@ -331,7 +380,7 @@ def test_grammar_prints_sentences_or_rules(rules, capfd):
     assert len(capfd.readouterr().out.splitlines()) >= 3
 
 
-@pytest.mark.parametrize("command", ["train", "translate", "generate", "evaluate", "grammar", "info", "bench"])
+@pytest.mark.parametrize("command", ["train", "translate", "generate", "evaluate", "attention", "neighbours", "grammar", "info", "bench"])
 def test_every_flag_has_help(command, capfd):
     assert cli.main([command, "--help"]) == 0
     text = capfd.readouterr().out

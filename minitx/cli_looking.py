@@ -1,0 +1,86 @@
+"""Commands that look into a trained translator: where it attends, and which sentences it takes for alike."""
+from pathlib import Path
+
+from .errors import UserError
+from .typed import Whole, typed
+
+
+def attention(run: Path, text: str, /, *, layer: Whole | None = None, head: Whole | None = None, beam: Whole = 1, out: Path | None = None):
+    """Draw where the decoder looks when it writes each word of a translation.
+
+    Without --layer and --head: the maps of all heads on one sheet.
+
+    Parameters
+    ----------
+    run
+        folder of the run that minitx train made
+    text
+        a sentence, in quotes
+    layer
+        one of the decoder's layers, from 1 [default: the last, if --head is given]
+    head
+        one of its heads, from 1 [default: the mean of all, if --layer is given]
+    beam
+        hypotheses kept by the search; 1 is greedy
+    out
+        PNG file [default: attention-heads.png or attention-map.png in the run]
+    """
+    for name, number in (("layer", layer), ("head", head)):
+        if number is not None and number < 1:
+            raise UserError(f"{name} is {number}, but they are counted from 1")
+    from . import plots
+    from .console import Console
+
+    translator, console = translator_of(run), Console()
+    source, target, maps = translator.attention_maps(typed(text), beam=beam)
+    if layer is None and head is None:
+        path = out or run / "attention-heads.png"
+        missing_font = plots.attention_sheet(source, target, maps, path)
+        shown = translator.attention(typed(text), beam=beam)
+    else:
+        path = out or run / "attention-map.png"
+        shown = translator.attention(typed(text), -1 if layer is None else layer - 1, None if head is None else head - 1, beam=beam)
+        missing_font = plots.attention_map(*shown, path)
+    console.attention(*shown)
+    if missing_font:
+        console.note(missing_font)
+    print(f"\n{path}")
+
+
+def neighbours(run: Path, /, *text: str, among: Path | None = None, n: Whole = 5):
+    """Show the sentences that the encoder takes to mean most alike.
+
+    Each line is the number of the text, the cosine of the two sentences' vectors, and a sentence.
+
+    Parameters
+    ----------
+    run
+        folder of the run that minitx train made
+    text
+        sentences, each in quotes
+    among
+        file with the sentences to look among, one a line [default: the held-out sentences of the run]
+    n
+        how many to show of each
+    """
+    if not text:
+        raise UserError("there is no sentence to find neighbours of; give one, in quotes, behind the run")
+    if not 1 <= n <= 1000:
+        raise UserError(f"n is {n} but must be a whole number from 1 to 1,000")
+    from .data.files import read_lines
+    from .training.evaluate import held_out
+
+    translator = translator_of(run)
+    sentences = read_lines(among) if among else [pair.source for pairs in held_out(run).values() for pair in pairs]
+    for number, found in enumerate(translator.neighbours([typed(one) for one in text], sentences, n), 1):
+        print(*(f"{number}\t{one.similarity:.4f}\t{one.text}" for one in found), sep="\n")
+
+
+def translator_of(run, **options):
+    """The translator of a run, or a UserError if it is a language model."""
+    import minitx
+
+    translator = minitx.load(run, **options)
+    if not hasattr(translator, "translate"):
+        raise UserError(f"{run} is a language model; use it with minitx generate")
+    return translator
