@@ -1,9 +1,7 @@
 """`Module`: a part of a model that knows its parameters by name, with PyTorch's names for everything."""
 import copy
 
-import numpy as np
-
-from ..autograd import Tensor, tensor
+from ..autograd import Tensor
 from ..kernels.runtime import devices
 
 
