@@ -246,7 +246,7 @@ def generate(
     Parameters
     ----------
     run
-        folder of the run that minitx train --text made
+        folder of the run that minitx train --text made, or of a pretrained model (GPT-2 or Llama, as Hugging Face stores them)
     prompt
         what to go on with; several times for several texts in one batch [default: the start of a line]
     n
@@ -327,7 +327,7 @@ def evaluate(
     Parameters
     ----------
     run
-        folder of the run that minitx train made
+        folder of the run that minitx train made; with --text also of a pretrained model
     src
         text to translate, a sentence a line; with --ref
     ref

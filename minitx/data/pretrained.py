@@ -1,6 +1,7 @@
 """The tokenizer.json of a pretrained model: its vocabulary, ids and special tokens are its own, and the `tokenizers` library reads them as they are."""
 from pathlib import Path
 
+import numpy as np
 import tokenizers
 
 from minitx.data.files import read_bytes
@@ -32,6 +33,10 @@ class PretrainedTokenizer:
     def encode(self, text: str) -> list[int]:
         """Ids of the text, behind the token that begins a text where the model was trained with one."""
         return self._library.encode(encodable(text)).ids
+
+    def encode_text(self, text: str) -> np.ndarray:
+        """`encode` of a long text, (tokens,) int32. It is not cut into pieces, for a token may reach over any line end."""
+        return np.array(self.encode(text), np.int32)
 
     def decode(self, ids) -> str:
         """The text of the ids, without special tokens. Bytes that end within a character become "\ufffd"."""

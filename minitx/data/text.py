@@ -22,6 +22,7 @@ class TextBatch:
     target_in: np.ndarray  # (batch, block) int32
     target_out: np.ndarray  # (batch, block) int32
     n_tokens: int  # batch · block: what a mean loss divides by
+    ignore = -100  # the target that does not count: no token, so all do
 
 
 class Blocks:

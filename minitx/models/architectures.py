@@ -6,7 +6,8 @@ from ..errors import UserError
 from .decoder_only import DecoderOnly
 
 _ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
-_SCALINGS = {"default": (), "linear": ("factor",),
+_SCALINGS = {"default": (), "dynamic": (),  # which stretches only what is longer than max_position_embeddings, and no text here is
+             "linear": ("factor",),
              "llama3": ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")}
 
 
@@ -64,9 +65,12 @@ def _llama(config):
     _refuse(config, hidden_act="silu", mlp_bias=config.get("attention_bias", False))
     d_model, n_heads = _size(config, "hidden_size", 4096), _size(config, "num_attention_heads", 32)
     _refuse(config, head_dim=d_model // n_heads if config.get("head_dim") else None)
-    rotary = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta", 10000.0), **(config.get("rope_scaling") or {})}
-    rotary = {"rope_type": rotary.get("type", "default"), **rotary}
+    rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    rotary = {"rope_type": rotary.get("type", "default"), "rope_theta": config.get("rope_theta", 10000.0), **rotary}
     scaling = _known(rotary, "rope_type", "default", _SCALINGS)
+    _refuse(rotary, partial_rotary_factor=1.0)
+    if missing := [name for name in scaling if name not in rotary]:
+        raise ValueError(f"rope_type is {rotary['rope_type']!r}, which needs {' and '.join(missing)} beside it")
     return {
         "vocabulary": _size(config, "vocab_size", 32000), "d_model": d_model, "n_heads": n_heads, "n_kv_heads": _size(config, "num_key_value_heads"),
         "n_layers": _size(config, "num_hidden_layers", 32), "d_ff": _size(config, "intermediate_size", 11008),

@@ -1,8 +1,9 @@
 """Scores of a saved run, on its own held-out sentences or on the user's."""
 from ..data import files, toy
 from ..data.punctuation import Punctuation
-from ..decoding.translator import load
+from ..decoding import load
 from ..errors import UserError
+from ..models import is_pretrained
 from ..run_folder import RunFolder
 from . import metrics, scoring
 
@@ -16,13 +17,16 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
 
     Of text that minitx did not make itself also "scores", as papers report them, and "lengths", see `scoring`.
 
-    For a language model {name: {"loss", "perplexity"}}: of the end of its text that was held out, "validation", or of the file `text`.
+    For a language model {name: {"loss", "perplexity"}}: of the end of its text that was held out, "validation", or of the file `text`. The folder of a
+    pretrained one (see `models.from_pretrained`) holds no text.
     """
-    folder = RunFolder(run)
-    if folder.settings().text is not None:
+    folder, pretrained = RunFolder(run), is_pretrained(run)
+    if pretrained or folder.settings().text is not None:
         if source is not None:
             raise UserError(f"{run} is a language model and does not translate; score it with --text FILE")
-        return _language_model(folder, text)
+        if pretrained and text is None:
+            raise UserError(f"{run} is a pretrained model, which holds no text of its own; name one with --text FILE")
+        return _language_model(run, *(("validation", folder.validation_text) if text is None else (str(text), text)))
     if text is not None:
         raise UserError(f"{run} is a translator; score it with --src and --ref")
     translator = load(run, ensemble=ensemble)
@@ -56,13 +60,12 @@ def as_trained(pairs, tokenizers):
     return [files.Pair(*pair) for pair in zip(*sides)]
 
 
-def _language_model(folder, path):
-    name, path = ("validation", folder.validation_text) if path is None else (str(path), path)
-    model, passage = folder.load_model(), files.read_text(path).replace("\r\n", "\n")
-    ids = folder.tokenizers().target.encode_text(passage)
+def _language_model(run, name, path):
+    generator, passage = load(run), files.read_text(path).replace("\r\n", "\n")
+    ids = generator.tokenizer.encode_text(passage)
     if len(ids) < 2:
         raise UserError(f"{path} has {len(ids)} tokens; a score needs one to predict and one before it")
-    scores = metrics.score_text(model, ids)
+    scores = metrics.score_text(generator.model, ids)
     return {name: {measure: scores[measure] for measure in ("loss", "perplexity")}}
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 
 from ..autograd import no_grad
-from ..data.batches import Batches
+from ..data.batches import PAD, Batches
 from ..data.text import disjoint_blocks
 from ..decoding.translator import Translator
 from ..kernels.cross_entropy import cross_entropy
@@ -21,8 +21,9 @@ def teacher_forced(model, id_pairs, batch_tokens=4096):
 
 
 def score_text(model, ids, tokens=8192):
-    """The `score` of a text, ids (tokens,), in disjoint blocks as long as the model sees, from its first token to its last; `tokens` at a time."""
-    return score(model, disjoint_blocks(ids, model.max_length, max(1, tokens // model.max_length)))
+    """The `score` of a text, ids (tokens,), in disjoint blocks as long as the model sees, from its first token to its last; at most `tokens` at a time."""
+    block = min(model.max_length, tokens)
+    return score(model, disjoint_blocks(ids, block, tokens // block))
 
 
 def score(model, batches):
@@ -33,13 +34,13 @@ def score(model, batches):
     with no_grad():
         for batch in batches:
             hidden = model.hidden(batch).data
-            real = np.flatnonzero(batch.target_out)
+            real = np.flatnonzero(batch.target_out != getattr(batch, "ignore", PAD))
             rows = hidden.reshape(-1, hidden.shape[-1])[devices.place(real, hidden)]
             targets = devices.place(batch.target_out.reshape(-1)[real], hidden)
             for start in range(0, len(rows), _CHUNK):
                 logits = linear(rows[start:start + _CHUNK], model.output_weight.data, None, "none", 0.0, 0)[0]
                 wanted = targets[start:start + _CHUNK]
-                total += float(cross_entropy(logits, wanted, 0.0, 0)[0].sum(dtype=np.float64))
+                total += float(cross_entropy(logits, wanted)[0].sum(dtype=np.float64))
                 right += int(np.count_nonzero(logits.argmax(axis=-1) == wanted))
             count += len(rows)
     model.train(training)

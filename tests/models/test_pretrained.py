@@ -10,7 +10,7 @@ import safetensors.numpy
 import tokenizers
 
 import minitx
-from minitx import no_grad, optim
+from minitx import cli, no_grad, optim
 from minitx.errors import UserError
 from minitx.models import DecoderOnly, from_pretrained, is_pretrained, save_pretrained
 
@@ -219,12 +219,18 @@ def byte_level_tokenizer(vocabulary):
     return library
 
 
-def test_a_pretrained_folder_generates_text(tmp_path):
+def saved_with_a_tokenizer(folder):
+    """A GPT-2 and a tokenizer of fewer tokens than it has rows; returns the tokenizer, as the library has it."""
     model = new_model("GPT-2, untied")
     model.positions.weight.data *= 10  # so that it does not say one thing again and again
-    save_pretrained(model, tmp_path)
+    save_pretrained(model, folder)
     library = byte_level_tokenizer("abcdefghijklmnopqrstĠ")
-    library.save(str(tmp_path / "tokenizer.json"))
+    library.save(str(folder / "tokenizer.json"))
+    return library
+
+
+def test_a_pretrained_folder_generates_text(tmp_path):
+    library = saved_with_a_tokenizer(tmp_path)
     generator = minitx.load(tmp_path)
     assert len(generator.tokenizer) == 22 and generator.never == list(range(22, 30)) and generator.tokenizer.tokens([20, 0]) == ["▁", "a"]
     text = generator.generate("the cat", max_tokens=10, temperature=0)
@@ -241,6 +247,56 @@ def test_a_pretrained_folder_generates_text(tmp_path):
     assert minitx.load(tmp_path).generate("the cat", max_tokens=10, temperature=0) == library.decode(said[:said.index(second)])
     (tmp_path / "generation_config.json").write_text(json.dumps({"eos_token_id": [29, first]}), encoding="utf-8")
     assert minitx.load(tmp_path).generate("the cat", max_tokens=10, temperature=0) == library.decode(said[:said.index(first)])
+
+
+# The command line
+
+def test_a_pretrained_folder_is_used_like_a_run(tmp_path, capfd):
+    saved_with_a_tokenizer(tmp_path)
+    expected = minitx.load(tmp_path).generate("the cat", max_tokens=10, seed=3, top_k=5)
+    for how in ([], ["--stream"]):
+        assert cli.main(["generate", str(tmp_path), "--prompt", "the cat", "--max-tokens", "10", "--seed", "3", "--top-k", "5", *how]) == 0
+        assert capfd.readouterr().out == f"the cat{expected}\n"
+    assert cli.main(["generate", str(tmp_path), "--prompt", "the cat", "--show-distribution"]) == 0
+    [first, *_] = minitx.load(tmp_path).next_tokens("the cat")
+    assert f"{first.token}" in capfd.readouterr().out
+
+
+def test_a_text_is_scored_by_a_pretrained_model_in_blocks_as_long_as_it_sees(tmp_path, capfd):
+    """Id 0 is a token like the others there, not padding."""
+    library, text = saved_with_a_tokenizer(tmp_path), tmp_path / "text.txt"
+    text.write_text("a cat and a dog and a hat and a pie", encoding="utf-8")
+    assert cli.main(["evaluate", str(tmp_path), "--text", str(text), "--json"]) == 0
+    ids = library.encode(text.read_text(encoding="utf-8")).ids
+    assert 0 in ids and len(ids) == 35
+    losses, model = [], from_pretrained(tmp_path)
+    for start in (0, 20):
+        block = np.array([ids[start:start + 21]])
+        with no_grad():
+            logits = model(block[:, :-1]).data[0].astype(np.float64)
+        losses += list(np.log(np.exp(logits).sum(1)) - logits[np.arange(len(logits)), block[0, 1:]])
+    assert len(losses) == 34
+    assert json.loads(capfd.readouterr().out)[str(text)]["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+@pytest.mark.parametrize("command, said", [
+    ("evaluate", "holds no text of its own; name one with --text FILE"), ("evaluate --src a --ref a", "does not translate; score it with --text FILE"),
+    ("translate", "is a language model; use it with minitx generate"), ("train --resume", "config.json"),
+])
+def test_what_a_pretrained_folder_is_not_for_is_said(command, said, tmp_path, capfd):
+    saved_with_a_tokenizer(tmp_path)
+    name, *rest = command.split()
+    assert cli.main([name, *rest, str(tmp_path)] if name == "train" else [name, str(tmp_path), *rest]) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and said in " ".join(err.split()) and err.count("\n") <= 3
+
+
+def test_an_architecture_that_is_not_here_is_named_on_the_command_line(tmp_path, capfd):
+    saved_with_a_tokenizer(tmp_path)
+    change_config(tmp_path, model_type="bert")
+    for command in (["generate", str(tmp_path)], ["evaluate", str(tmp_path), "--text", str(tmp_path / "config.json")]):
+        assert cli.main(command) == 2
+        assert "architecture 'bert'; minitx reads gpt2, llama, mistral" in " ".join(capfd.readouterr().err.split())
 
 
 # Mistakes
@@ -290,7 +346,10 @@ def test_what_is_wrong_with_a_folder_is_said(mistake, tmp_path):
 
 @pytest.mark.parametrize("changes, said", [
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; minitx has 'silu' only"), ({"mlp_bias": True}, "mlp_bias is True; minitx has False only"),
-    ({"head_dim": 4}, "head_dim is 4; minitx has 8 only"), ({"rope_parameters": {"rope_theta": 1e4, "rope_type": "yarn"}}, "rope_type is 'yarn'"),
+    ({"head_dim": 4}, "head_dim is 4; minitx has 8 only"), ({"rope_parameters": {"rope_theta": 1e4, "rope_type": "yarn"}}, "rope_type is 'yarn'; minitx has default, dynamic, linear, llama3"),
+    ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5; minitx has 1.0 only"),
+    ({"rope_parameters": {"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1.0}},
+     "'llama3', which needs high_freq_factor and original_max_position_embeddings"),
 ])
 def test_options_of_llama_that_are_not_here_are_refused(changes, said, tmp_path):
     saved("Llama", tmp_path)

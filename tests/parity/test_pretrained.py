@@ -29,6 +29,8 @@ MODELS = {
     "Llama, grouped heads, stretched": lambda: transformers.LlamaConfig(**LLAMA, num_key_value_heads=3, rope_parameters=STRETCHED),
     "Llama, one head of keys, stretched evenly": lambda: transformers.LlamaConfig(
         **LLAMA, num_key_value_heads=1, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}),
+    "Llama, stretched when longer than it ever is": lambda: transformers.LlamaConfig(
+        **LLAMA, rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0}),
     "Mistral": lambda: transformers.MistralConfig(**LLAMA, num_key_value_heads=2, sliding_window=20),
 }
 
