@@ -25,23 +25,23 @@ def attention(run: Path, text: str, /, *, layer: Whole | None = None, head: Whol
     out
         PNG file [default: attention-heads.png or attention-map.png in the run]
     """
-    for name, number in (("layer", layer), ("head", head)):
-        if number is not None and number < 1:
-            raise UserError(f"{name} is {number}, but they are counted from 1")
     from . import plots
     from .console import Console
 
-    translator, console = translator_of(run), Console()
-    source, target, maps = translator.attention_maps(typed(text), beam=beam)
+    source, target, maps = translator_of(run).attention_maps(typed(text), beam=beam)
+    for name, number, count in (("layer", layer, maps.shape[0]), ("head", head, maps.shape[1])):
+        if number is not None and not 1 <= number <= count:
+            raise UserError(f"{name} is {number}, but the model has {count}; take one from 1 to {count}")
+    of_layer = maps[-1 if layer is None else layer - 1]  # (heads, target time, source time)
+    matrix = of_layer.mean(axis=0) if head is None else of_layer[head - 1]
+    console = Console()
+    console.attention(source, target, matrix)
     if layer is None and head is None:
         path = out or run / "attention-heads.png"
         missing_font = plots.attention_sheet(source, target, maps, path)
-        shown = translator.attention(typed(text), beam=beam)
     else:
         path = out or run / "attention-map.png"
-        shown = translator.attention(typed(text), -1 if layer is None else layer - 1, None if head is None else head - 1, beam=beam)
-        missing_font = plots.attention_map(*shown, path)
-    console.attention(*shown)
+        missing_font = plots.attention_map(source, target, matrix, path)
     if missing_font:
         console.note(missing_font)
     print(f"\n{path}")
@@ -71,7 +71,10 @@ def neighbours(run: Path, /, *text: str, among: Path | None = None, n: Whole = 5
     from .training.evaluate import held_out
 
     translator = translator_of(run)
+    form = translator.tokenizers.punctuation[0]
     sentences = read_lines(among) if among else [pair.source for pairs in held_out(run).values() for pair in pairs]
+    if form and not among:
+        sentences = [form.join(sentence) for sentence in sentences]
     for number, found in enumerate(translator.neighbours([typed(one) for one in text], sentences, n), 1):
         print(*(f"{number}\t{one.similarity:.4f}\t{one.text}" for one in found), sep="\n")
 

@@ -110,9 +110,12 @@ def attention_sheet(source_tokens, target_tokens, maps, path):
     for layer, row in enumerate(maps):
         for head, matrix in enumerate(row):
             axes = panels[layer][head]
-            _draw_map(axes, source_tokens, target_tokens, matrix, families, column=0.2, size=7, most=1)
+            image = _draw_map(axes, source_tokens, target_tokens, matrix, families, column=0.2, size=7, most=1)
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=_SIZE)
             axes.tick_params(labeltop=layer == 0, labelleft=head == 0)
+    bar = figure.colorbar(image, ax=panels, fraction=0.02, aspect=40, shrink=0.6, pad=0.01)
+    bar.outline.set_visible(False)
+    bar.set_label("attention of a row to a column")
     save(figure, path)
     return missing
 

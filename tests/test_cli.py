@@ -150,7 +150,6 @@ def refused(capfd, *arguments):
         ("translate run hello --samples -1", "samples is -1"),
         ("evaluate run --src text", "src and ref"),
         ("attention run", "TEXT"),
-        ("attention run hello --layer 0", "layer is 0"),
         ("neighbours run", "no sentence to find neighbours of"),
         ("neighbours run hello --n 0", "n is 0"),
         ("train --text a --pair en-es", "drop one"),
