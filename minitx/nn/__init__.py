@@ -3,3 +3,4 @@ from .attention import KeyValueCache, MultiHeadAttention  # noqa: F401
 from .blocks import DecoderLayer, EncoderLayer  # noqa: F401
 from .layers import Dropout, Embedding, LayerNorm, Linear, Norm, Positions, RMSNorm, Rotary, Zeros, sinusoidal_positions  # noqa: F401
 from .module import Module, Parameter  # noqa: F401
+from .recurrent import GRU, LSTM  # noqa: F401
