@@ -24,6 +24,7 @@ class EncoderDecoder(Module):
         n_layers: of the encoder and of the decoder each; d_ff: hidden features of the feed-forward networks.
         dropout: of embeddings and of what each sublayer adds; activation_dropout: behind the feed-forward activation (None: the same);
             attention_dropout: of the attention weights.
+        score: how attention compares a query and a key, one of `nn.SCORES`.
         norm: "post" (2017) or "pre"; activation: "relu" or "gelu"; positions: "sinusoidal", "learned" or "none".
         tie_embeddings: "none"; "decoder", the target embedding is also the output layer; "all", one matrix for source, target and output
             (Press and Wolf 2017), which needs one vocabulary for both languages.
@@ -32,14 +33,14 @@ class EncoderDecoder(Module):
 
     def __init__(self, source_vocabulary, target_vocabulary, *, d_model=128, n_heads=4, n_layers=3, d_ff=512, dropout=0.1,
                  activation_dropout=None, attention_dropout=0.0, norm="pre", activation="relu", positions="sinusoidal", tie_embeddings="decoder", max_length=256,
-                 seed=0):
+                 score="scaled-dot", seed=0):
         if tie_embeddings not in ("none", "decoder", "all"):
             raise ValueError(f"tie_embeddings: {tie_embeddings!r} is not one of none, decoder, all")
         if tie_embeddings == "all" and source_vocabulary != target_vocabulary:
             raise ValueError(f"tie_embeddings='all' needs one vocabulary, but there are {source_vocabulary} source and {target_vocabulary} target ids")
         generator = np.random.default_rng(seed)
         layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "activation_dropout": activation_dropout,
-                 "attention_dropout": attention_dropout, "norm": norm, "activation": activation, "generator": generator}
+                 "attention_dropout": attention_dropout, "norm": norm, "activation": activation, "generator": generator, "score": score}
         self.source_embedding = Embedding(source_vocabulary, d_model, generator)
         self.target_embedding = self.source_embedding if tie_embeddings == "all" else Embedding(target_vocabulary, d_model, generator)
         self.source_positions = Positions(positions, max_length, d_model, generator)

@@ -5,6 +5,23 @@ from ..autograd import Tensor, fused, random
 from ..kernels.runtime import devices
 from .layers import Linear, xavier_uniform
 from .module import Module, Parameter
+from .scores import Additive, Bilinear, Cosine, Dot, ScaledDot
+
+SCORES = {
+    "additive": Additive,     # wᵀ tanh(W q + U k)              Bahdanau, Cho and Bengio 2015, section 3.1
+    "bilinear": Bilinear,     # qᵀ W k                          Luong, Pham and Manning 2015, section 3.1, "general"
+    "dot": Dot,               # qᵀ k                            the same, "dot"
+    "scaled-dot": ScaledDot,  # qᵀ k / √d                       Vaswani et al. 2017, section 3.2.1
+    "cosine": Cosine,         # β qᵀ k / (|q| |k|), β learnt    Graves, Wayne and Danihelka 2014, section 3.3.1
+}
+"""How attention scores a query q and a key k of d features, in a head or in a recurrent decoder."""
+
+
+def make_score(name, width, heads=1, generator=None):
+    """The score of that name for vectors of `width` features, shared by `heads` heads."""
+    if name not in SCORES:
+        raise ValueError(f"score: {name!r} is not one of {', '.join(SCORES)}")
+    return SCORES[name](width, heads, generator=generator)
 
 
 class MultiHeadAttention(Module):
@@ -15,14 +32,18 @@ class MultiHeadAttention(Module):
             (grouped-query attention, Ainslie et al. 2023; with 1 multi-query attention, Shazeer 2019).
         window: in causal attention, how many positions a query sees at most, up to its own (Beltagy et al. 2020); None for all.
         rotary: a `Rotary` that turns queries and keys by where they stand, in self-attention.
+        score: how a query and a key are compared, one of `SCORES`; only "scaled-dot" goes with shared heads and windows.
     """
 
-    def __init__(self, d_model, n_heads, dropout=0.0, bias=True, generator=None, n_kv_heads=None, window=None, rotary=None):
+    def __init__(self, d_model, n_heads, dropout=0.0, bias=True, generator=None, n_kv_heads=None, window=None, rotary=None,
+                 score="scaled-dot"):
         n_kv_heads = n_kv_heads or n_heads
         if d_model % n_heads:
             raise ValueError(f"n_heads: {n_heads} heads do not divide d_model = {d_model}")
         if n_heads % n_kv_heads:
             raise ValueError(f"n_kv_heads: {n_kv_heads} heads of keys and values do not divide n_heads = {n_heads}")
+        if score != "scaled-dot" and (n_kv_heads != n_heads or window):
+            raise ValueError(f"score: {score} attention has as many heads of keys as of queries, and no window; drop n_kv_heads and window")
         generator = generator or np.random.default_rng()
         width = n_kv_heads * (d_model // n_heads)
         self.ends = (0, d_model, d_model + width, d_model + 2 * width)  # of the rows of queries, keys and values
@@ -31,6 +52,7 @@ class MultiHeadAttention(Module):
         self.out_proj = Linear(d_model, d_model, bias=bias, generator=generator)
         self.d_model, self.n_heads, self.n_kv_heads, self.dropout = d_model, n_heads, n_kv_heads, dropout
         self.window, self.rotary = window, rotary
+        self.score = None if score == "scaled-dot" else make_score(score, d_model, n_heads, generator)  # the default is in the kernels
 
     def forward(self, x, memory=None, *, causal=False, lengths=None, cache=None):
         """x (batch, time, d_model) attends to itself, or to `memory` (batch, memory time, d_model).
@@ -41,8 +63,11 @@ class MultiHeadAttention(Module):
         if cache is not None:
             return self.out_proj(self._cached(x, memory, cache, lengths))
         p = self.dropout if self.training else 0.0
-        options = {"heads": self.n_heads, "kv_heads": self.n_kv_heads, "lengths": devices.place(lengths, x.data), "p": p,
-                   "key": random.next_key() if p else 0}
+        key, lengths = random.next_key() if p else 0, devices.place(lengths, x.data)
+        if self.score is not None:
+            query, keys, values = self._three(x, memory)
+            return self.out_proj(self.score(self.score.query(query), self.score.key(keys), values, causal=causal, lengths=lengths, p=p, key=key))
+        options = {"heads": self.n_heads, "kv_heads": self.n_kv_heads, "lengths": lengths, "p": p, "key": key}
         if memory is None:
             return self.out_proj(fused.self_attention(self._projection(x), causal=causal, window=self.window if causal else None, **options))
         return self.out_proj(fused.cross_attention(self._project(x, 0, 1), self._project(memory, 1, 3), **options))
@@ -51,12 +76,10 @@ class MultiHeadAttention(Module):
         """Who looks where: (batch, heads, time, memory time), rows summing to 1, as an array in main memory. For pictures; `forward` never forms it."""
         from ..kernels.attention.reference import attention_weights
 
-        if memory is None:
-            qkv = self._projection(x).data
-            query, keys = qkv[..., :self.ends[1]], qkv[..., self.ends[1]:self.ends[2]]
-        else:
-            query, keys = self._project(x, 0, 1).data, self._project(memory, 1, 2).data
-        query, keys, lengths = (None if array is None else devices.host(array) for array in (query, keys, lengths))
+        query, keys, _ = self._three(x, memory)
+        if self.score is not None:
+            return self.score.weights(self.score.query(query), self.score.key(keys), causal, lengths)
+        query, keys, lengths = (None if array is None else devices.host(array) for array in (query.data, keys.data, lengths))
         return attention_weights(query, keys, self.n_heads, causal, lengths, None, self.n_kv_heads, self.window if causal else None)
 
     def _projection(self, x, start=0):
@@ -64,12 +87,23 @@ class MultiHeadAttention(Module):
         qkv = fused.linear(x, self.in_proj_weight, self.in_proj_bias)
         return qkv if self.rotary is None else self.rotary(qkv, self.n_heads + self.n_kv_heads, start)
 
+    def _three(self, x, memory):
+        """Queries of x, keys and values of the memory, or of x where there is none: (batch, time, width) each."""
+        first, second, last = self.ends[1:]
+        qkv = self._projection(x) if memory is None else None
+        query = self._project(x, 0, 1) if qkv is None else qkv[..., :first]
+        kv = self._project(memory, 1, 3) if qkv is None else qkv[..., first:]
+        return query, kv[..., :second - first], kv[..., second - first:last - first]
+
     def cached_weights(self, cache, lengths):
         """`weights` of the last step, in which one position of each row looked at a memory: (rows, heads, memory time)."""
         from ..kernels.attention.reference import attention_weights
 
-        query, keys = devices.host(cache.query.data), devices.host(cache.keys_and_values()[0])
-        weights = attention_weights(query, keys, self.n_heads, False, lengths, None, self.n_kv_heads)  # (sentences, heads, rows each, time)
+        keys = cache.keys_and_values()[0]
+        if self.score is None:
+            weights = attention_weights(devices.host(cache.query.data), devices.host(keys), self.n_heads, False, lengths, None, self.n_kv_heads)
+        else:
+            weights = self.score.weights(cache.query, Tensor(keys), lengths=lengths)  # (sentences, heads, rows each, time)
         return weights.swapaxes(1, 2).reshape(-1, self.n_heads, weights.shape[-1])
 
     def _project(self, x, first, last):
@@ -80,22 +114,33 @@ class MultiHeadAttention(Module):
     def _cached(self, x, memory, cache, lengths):
         if memory is not None:
             if cache.used == 0:
-                cache.append(self._project(memory, 1, 3).data)
+                cache.append(self._prepared(self._project(memory, 1, 3)))
             options = {}
             # To the kernel, the rows of a sentence are further positions of one row, so its keys and values exist and are read once.
-            query = cache.query = self._project(x, 0, 1).reshape(len(memory), -1, self.d_model)
+            query = self._project(x, 0, 1).reshape(len(memory), -1, self.d_model)
+            query = cache.query = query if self.score is None else self.score.query(query)
         else:
             start = cache.used if lengths is None else lengths - x.shape[1]
             qkv = self._projection(x, start)
-            query, new = qkv[..., :self.d_model], qkv.data[..., self.d_model:]
-            cache.append(new, lengths)
+            query = qkv[..., :self.d_model] if self.score is None else self.score.query(qkv[..., :self.d_model])
+            cache.append(self._prepared(qkv[..., self.d_model:]), lengths)
             options = {"causal": True, "window": self.window}
             if np.ptp(start) and (self.window or x.shape[1] > 1):  # the rows' queries do not stand at the same places
                 options = {"mask": devices.place(_seen(start[:, None] + np.arange(x.shape[1]), cache.used, self.window), x.data)}
-        keys, values = cache.keys_and_values()
-        out = fused.attention(query, Tensor(keys), Tensor(values), heads=self.n_heads, kv_heads=self.n_kv_heads, lengths=devices.place(lengths, x.data),
-                              **options)
+        keys, values = map(Tensor, cache.keys_and_values())
+        lengths = devices.place(lengths, x.data)
+        if self.score is not None:
+            if "mask" in options:
+                raise ValueError("cache: rows that stand at different places need the score scaled-dot; give all rows the same length")
+            return self.score(query, keys, values, lengths=lengths, causal=memory is None).reshape(x.shape)
+        out = fused.attention(query, keys, values, heads=self.n_heads, kv_heads=self.n_kv_heads, lengths=lengths, **options)
         return out.reshape(x.shape)
+
+    def _prepared(self, keys_and_values):
+        """Keys and values side by side, as an array, the keys as the score compares them."""
+        if self.score is None:
+            return keys_and_values.data
+        return np.concatenate([self.score.key(keys_and_values[..., :self.d_model]).data, keys_and_values.data[..., self.d_model:]], axis=-1)
 
 
 def _seen(positions, time, window):

@@ -50,12 +50,12 @@ class EncoderLayer(Block):
 
 
 class DecoderLayer(Block):
-    """Causal self-attention, attention to the encoder's output, then feed-forward."""
+    """Causal self-attention, attention to the encoder's output, then feed-forward. `attention`: further options of `MultiHeadAttention`."""
 
     def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, activation_dropout=None,
-                 attention_dropout=0.0):
-        self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator)
-        self.multihead_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator)
+                 attention_dropout=0.0, **attention):
+        self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator, **attention)
+        self.multihead_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, generator=generator, **attention)
         super().__init__(d_model, d_ff, dropout, norm, activation, generator, activation_dropout=activation_dropout)
         self.norm1, self.norm2, self.norm3 = (Norm("layer", d_model) for _ in range(3))
 
