@@ -197,7 +197,7 @@ def _unbroadcast(node, gradient, shape):
 
 def _run_hooks(hooks, g):
     for hook in tuple(hooks.values()):
-        tensor = g if isinstance(g, graph._Tensor) else graph._Tensor(g)
+        tensor = g if isinstance(g, graph._Tensor) else graph._Tensor(np.asarray(g) if isinstance(g, np.generic) else g)  # of 0 axes, a NumPy scalar
         result = hook(tensor)
         if result is not None:
             g = result if isinstance(g, graph._Tensor) else getattr(result, "data", result)

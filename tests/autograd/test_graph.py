@@ -288,6 +288,14 @@ class TestHooks:
         (y + y).sum().backward()
         assert seen == [[2.0] * 3] and x.grad.tolist() == [20.0] * 3
 
+    def test_the_gradient_of_a_number_arrives_as_a_tensor_like_any_other(self):
+        seen = []
+        x = tensor(np.float64(3.0), requires_grad=True)
+        y = x * 2.0
+        y.register_hook(lambda g: seen.append((g.numpy().item(), g.device)))
+        (y ** 2).backward()
+        assert seen == [(12.0, "cpu")] and x.grad.item() == 24.0
+
     def test_it_can_be_removed(self, x):
         remove = x.register_hook(lambda g: g * 10.0)
         remove()
