@@ -321,6 +321,7 @@ def evaluate(
     beta: float = 0.0,
     ensemble: Runs | None = None,
     json: Switch = False,
+    device: Literal["cpu", "cuda"] = "cpu",
 ):
     """Score a run on what it was not trained on: its own held-out text, or yours.
 
@@ -344,13 +345,16 @@ def evaluate(
         another run with the same vocabularies, to translate together; several times for several
     json
         print one JSON object and nothing else
+    device
+        where to compute
     """
     if (src is None) != (ref is None):
         raise UserError("src and ref come together: the text to translate and its right translation")
     _check_beam(beam)
+    _require(device)
     from .training.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(run, source=src, reference=ref, text=text, beam=beam, alpha=alpha, beta=beta, ensemble=ensemble or ())
+    result = evaluate_run(run, source=src, reference=ref, text=text, beam=beam, alpha=alpha, beta=beta, ensemble=ensemble or (), device=device)
     if json:
         _print_json(result)
     else:
@@ -528,22 +532,11 @@ def _warn_of_unknown_words(translator, lines, number):
 
 def _require(device):
     """Refuse "cuda" where there is none."""
-    if device == "cuda" and (missing := _cuda_missing()):
-        raise UserError(f"device cuda: {missing}; --device cpu works everywhere")
+    if device == "cuda":
+        from .kernels.runtime import gpu
 
-
-def _cuda_missing():
-    """Why CUDA cannot be used here, or None."""
-    from importlib.util import find_spec
-
-    for module, package in (("numba_cuda", "numba-cuda"), ("cupy", "CuPy")):
-        if find_spec(module) is None:
-            return f"{package} is not installed (pip install 'minitx[cuda13]', or cuda12 for an older driver)"
-    if find_spec("minitx.kernels.softmax.cuda") is None:
-        return "this version of minitx has kernels for the CPU only"
-    from numba import cuda
-
-    return None if cuda.is_available() else "no GPU with a working driver was found (does nvidia-smi show one?)"
+        if missing := gpu.missing():
+            raise UserError(f"device cuda: {missing}; --device cpu works everywhere")
 
 
 def _facts():
@@ -551,7 +544,7 @@ def _facts():
     import platform
     from importlib.metadata import PackageNotFoundError, version
 
-    from .kernels.runtime import threads
+    from .kernels.runtime import gpu, threads
 
     facts = {
         "minitx": _version(),
@@ -559,10 +552,9 @@ def _facts():
         "system": platform.platform(terse=True),
         "processor": _processor(),
         **threads.describe(),
+        **gpu.describe(),
     }
-    missing = _cuda_missing()
-    facts["cuda"] = f"no: {missing}" if missing else "yes"
-    for package in ("numpy", "scipy", "numba", "numba-cuda", "tokenizers", "safetensors", "sacrebleu", "matplotlib"):
+    for package in ("numpy", "scipy", "numba", "tokenizers", "safetensors", "sacrebleu", "matplotlib"):
         try:
             facts[package] = version(package)
         except PackageNotFoundError:

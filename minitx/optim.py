@@ -85,6 +85,8 @@ class Optimizer:
     def _gather(self):
         """See that the flat gradient is complete: a parameter that was not used has none, and one set by hand lies elsewhere."""
         for parameter in self.parameters:
+            if parameter.grad_buffer is None:
+                raise RuntimeError("optimizer: its model was moved or changed its dtype since; make the optimizer after model.to(...)")
             if parameter.grad is None:
                 parameter.grad_buffer.data[...] = 0
             elif parameter.grad is not parameter.grad_buffer:

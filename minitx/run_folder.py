@@ -61,13 +61,13 @@ class RunFolder:
         """Both tokenizers."""
         return TokenizerPair.load(self.tokenizer)
 
-    def load_model(self):
-        """The model with its best weights, ready to translate."""
+    def load_model(self, device="cpu"):
+        """The model with its best weights, ready to translate on "cpu" or "cuda"."""
         settings = self.settings()
         tokenizers = self.tokenizers()
         model = build_model(settings, len(tokenizers.source), len(tokenizers.target))
         load_weights(model, self.model)
-        return model.eval()
+        return model.to(device).eval()
 
     def _config(self):
         settings, config = read_config(self.path)

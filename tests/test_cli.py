@@ -173,9 +173,13 @@ def test_a_mistake_is_told_in_a_line_or_two_with_exit_code_2(command, said, capf
     assert said in refused(capfd, *command.split())
 
 
-def test_cuda_without_cuda_says_what_is_missing(capfd, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "numba-cuda is not installed" in refused(capfd, "train", "--device", "cuda")
+@pytest.mark.parametrize("command", ["train --device cuda", "translate run hello --device cuda", "generate run --device cuda", "evaluate run --device cuda"])
+def test_cuda_without_cuda_says_in_a_line_what_is_missing_and_what_to_type(command, capfd, monkeypatch):
+    monkeypatch.setattr("minitx.kernels.runtime.gpu.find_driver", lambda: None)
+    monkeypatch.setattr("minitx.kernels.runtime.gpu._version", lambda *packages: None)
+    said = refused(capfd, *command.split())
+    assert "no NVIDIA driver was found" in said and "numba-cuda and CuPy with pip install 'minitx[cuda13]'" in said and "--device cpu" in said
+    assert said.count("\n") <= 1
 
 
 def test_only_the_flags_that_were_typed_change_the_preset(trainer, capfd):

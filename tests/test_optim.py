@@ -212,3 +212,13 @@ def test_a_constant_rate_stays():
 def test_rates_are_plain_numbers():
     assert {type(optim.learning_rate(step, peak=1.0, warmup=5, schedule=schedule, steps=20))
             for step in (3, 9) for schedule in ("inverse-sqrt", "cosine", "constant")} == {float}
+
+
+def test_a_model_that_moved_behind_its_optimizer_is_told():
+    model = Linear(3, 2)
+    optimizer = optim.SGD(model.parameters())
+    model.to("float32")
+    optimizer.step()  # nothing moved
+    model.to("float64")
+    with pytest.raises(RuntimeError, match="make the optimizer after model.to"):
+        optimizer.step()

@@ -20,6 +20,8 @@ import threading
 
 import numpy as np
 
+from ..kernels.runtime import devices
+
 _Tensor = None  # the class that ops unwrap and wrap: tensor.py stands above this file and says so through `bind`
 _count = itertools.count(1)  # creation order of nodes, which is a topological order
 _writes = 0  # in-place changes of Tensors so far: the clock against which nodes check what they kept
@@ -204,7 +206,7 @@ class Node:
         if op.rule is None:
             raise TypeError(f"{op.name}: an input requires a gradient but the op has no VJP rule; add one with @{op.name}.vjp")
         if static:  # lengths and the like, which their owner may change before backward
-            static = {name: value.copy() if isinstance(value, np.ndarray) and value.flags.writeable else value for name, value in static.items()}
+            static = {name: devices.frozen(value) if hasattr(value, "dtype") else value for name, value in static.items()}
         self.op, self.parents, self.static = op, parents, static
         self.order, self.stamp = next(_count), _writes
         out = tensor.data
@@ -266,8 +268,8 @@ def _keep(i, args, arrays, guards):
             arrays[i] = arrays[i].copy()
         else:
             guards.append(cell)
-    elif isinstance(arg, np.ndarray) and (arg.flags.writeable or arg.base is not None):
-        arrays[i] = arg.copy()  # a bare array, or a look into one: its owner may change it before backward
+    elif hasattr(arg, "dtype"):  # a bare array
+        arrays[i] = devices.frozen(arg)
     return arrays[i]
 
 
@@ -327,7 +329,8 @@ def _explain(op, arrays, static, error):
     options = "".join(f", {k}={v!r}" for k, v in static.items() if k != "needs" and v is not op.static.get(k))
     message = str(error)
     hint = next((f"; {hint}" for part, hint in _HINTS.items() if part in message), "")
-    text = message if message.startswith(op.name + ":") and not hint else f"{op.name}({shapes}{options}): {message.removeprefix(op.name + ': ')}{hint}"
+    mixed = devices.mixed(op.name, op.tensors, arrays)
+    text = mixed or message if mixed or message.startswith(op.name + ":") and not hint else f"{op.name}({shapes}{options}): {message.removeprefix(op.name + ': ')}{hint}"
     return type(error)(text)
 
 

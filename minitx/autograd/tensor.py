@@ -4,6 +4,7 @@ Everything that computes is an op in `ops`; here is only what a Tensor *is* and 
 """
 import numpy as np
 
+from ..kernels.runtime import devices
 from . import fused, graph, ops
 from .backward import backward, own
 
@@ -276,31 +277,29 @@ for _name, _op in {"__neg__": ops.negative, "__abs__": ops.abs, "__pos__": ops.i
 graph.bind(Tensor)
 
 
-def tensor(data, dtype=None, requires_grad=False, device="cpu"):
-    """A leaf Tensor with a copy of `data` (numbers, nested lists, an array, a Tensor).
+def tensor(data, dtype=None, requires_grad=False, device=None):
+    """A leaf Tensor with a copy of `data` (numbers, nested lists, an array, a Tensor), on `device` ("cpu", "cuda"), by default where the data is.
 
     float64 arrays stay float64; Python floats become float32, Python integers int64. `requires_grad` needs a floating-point dtype.
     """
     source = data.data if isinstance(data, Tensor) else data
     if isinstance(source, (list, tuple)) and any(isinstance(item, Tensor) for item in source):
         raise TypeError("tensor: a list of Tensors is joined with stack or concatenate, which keep their gradients")
-    array = np.array(source, dtype=dtype) if device == "cpu" and not hasattr(source, "get") else source
+    array = np.array(source, dtype=dtype) if devices.of(source) == "cpu" else source.astype(dtype or source.dtype)
     if dtype is None and not hasattr(source, "dtype") and array.dtype == np.float64:
         array = array.astype(np.float32)
     if array.dtype == object:
         raise TypeError(f"tensor: cannot make an array of numbers from {type(data).__name__}; are the nested lists of equal lengths?")
     _check_differentiable(array, requires_grad)
-    result = Tensor(array)
-    if device != "cpu":
-        result = Tensor(ops.to_device(array, device))
+    result = Tensor(array if device is None else ops.to_device(array, device))
     result.requires_grad = requires_grad
     return result
 
 
 def _creator(function):
     """`np.zeros` and the like as a leaf Tensor, float32 unless a dtype is given."""
-    def create(*args, dtype=np.float32, requires_grad=False, **options):
-        return tensor(function(*args, **options), dtype, requires_grad)
+    def create(*args, dtype=np.float32, requires_grad=False, device=None, **options):
+        return tensor(function(*args, **options), dtype, requires_grad, device)
 
     create.__name__ = create.__qualname__ = function.__name__
     create.__doc__ = f"np.{function.__name__} as a leaf Tensor; float32 by default."

@@ -24,8 +24,7 @@ def load(path, device="cpu", ensemble=()):
     if ensemble:
         raise UserError(f"ensemble: {path} is a language model, and only translators work together; drop the others")
     folder = RunFolder(path)
-    model = folder.load_model()
-    return Generator(model if device == "cpu" else model.to(device), folder.tokenizers().target, folder.settings())
+    return Generator(folder.load_model(device), folder.tokenizers().target, folder.settings())
 
 
 def load_pretrained(path, device="cpu"):

@@ -33,7 +33,7 @@ def load(path, device="cpu", ensemble=()):
         if other.tokenizers() != tokenizers:
             raise UserError(f"ensemble: {other.path} has other vocabularies than {path}; runs that translate together are trained on the same pairs, "
                             f"with the same settings of the text")
-    models = [one.load_model() if device == "cpu" else one.load_model().to(device) for one in (folder, *others)]
+    models = [one.load_model(device) for one in (folder, *others)]
     return Translator(models[0], tokenizers, folder.settings(), ensemble=models[1:])
 
 

@@ -127,7 +127,7 @@ class Positions(Module):
             generator = generator or np.random.default_rng()
             self.weight = Parameter(generator.normal(0.0, 0.02, (length, d_model)).astype(np.float32, copy=False))
         elif kind == "sinusoidal":
-            self._table = sinusoidal_positions(length, d_model)
+            self._table, self._tables = sinusoidal_positions(length, d_model), {}
         elif kind != "none":
             raise ValueError(f"positions: {kind!r} is not one of sinusoidal, learned, none")
         self.kind, self.length = kind, length
@@ -140,7 +140,14 @@ class Positions(Module):
         rows = slice(start, stop) if np.ndim(start) == 0 else start[:, None] + np.arange(x.shape[1])
         if self.kind == "learned":
             return x + self.weight[rows]
-        return x + devices.place(self._table[rows].astype(x.dtype), x.data)
+        return x + self._table_for(x)[rows]
+
+    def _table_for(self, x):
+        """The table as x is: of its dtype, and in its memory."""
+        key = x.dtype, x.device
+        if key not in self._tables:
+            self._tables[key] = devices.place(self._table.astype(x.dtype), x.data)
+        return self._tables[key]
 
 
 class Rotary:

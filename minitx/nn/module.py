@@ -108,8 +108,9 @@ class Module:
     def to(self, where):
         """Move all Tensors to a device ("cpu", "cuda") or give them another floating-point dtype; returns the module."""
         for value in dict(self.named_tensors()).values():
-            value.data = value.detach().to(where).data
-            value.grad = value.grad_buffer = None
+            moved = value.detach().to(where).data
+            if moved is not value.data:
+                value.data, value.grad, value.grad_buffer = moved, None, None
         return self
 
     def __deepcopy__(self, memo):

@@ -8,12 +8,12 @@ from ..run_folder import RunFolder
 from . import metrics, scoring
 
 
-def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, beta=0.0, ensemble=()):
+def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, beta=0.0, ensemble=(), device="cpu"):
     """{"splits": {name: {"exact_match", "bleu", "loss"}}, "rules": {rule: {"accuracy", "count"}}, "signature": sacrebleu's}.
 
     Without `source` and `reference` (paths of line-aligned files): the three splits of the toy languages, made again from the seed, or the pairs
     of the user's text that were held out. `beam`, `alpha`, `beta`: of the search that translates; `ensemble`: more runs that translate together with
-    this one (the loss is that of this one).
+    this one (the loss is that of this one). `device`: where to compute.
 
     Of text that minitx did not make itself also "scores", as papers report them, and "lengths", see `scoring`.
 
@@ -26,10 +26,10 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
             raise UserError(f"{run} is a language model and does not translate; score it with --text FILE")
         if pretrained and text is None:
             raise UserError(f"{run} is a pretrained model, which holds no text of its own; name one with --text FILE")
-        return _language_model(run, *(("validation", folder.validation_text) if text is None else (str(text), text)))
+        return _language_model(run, device, *(("validation", folder.validation_text) if text is None else (str(text), text)))
     if text is not None:
         raise UserError(f"{run} is a translator; score it with --src and --ref")
-    translator = load(run, ensemble=ensemble)
+    translator = load(run, device, ensemble)
     search = {"beam": beam, "alpha": alpha, "beta": beta}
     if source is None and not folder.settings().own_text:
         return score_splits(translator, held_out(run), **search)
@@ -60,8 +60,8 @@ def as_trained(pairs, tokenizers):
     return [files.Pair(*pair) for pair in zip(*sides)]
 
 
-def _language_model(run, name, path):
-    generator, passage = load(run), files.read_text(path).replace("\r\n", "\n")
+def _language_model(run, device, name, path):
+    generator, passage = load(run, device), files.read_text(path).replace("\r\n", "\n")
     ids = generator.tokenizer.encode_text(passage)
     if len(ids) < 2:
         raise UserError(f"{path} has {len(ids)} tokens; a score needs one to predict and one before it")

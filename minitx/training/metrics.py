@@ -28,7 +28,7 @@ def score_text(model, ids, tokens=8192):
 
 def score(model, batches):
     """{"loss", "perplexity", "token_accuracy"} per real target token, the truth so far being given; without label smoothing."""
-    total, right, count = 0.0, 0, 0
+    total, right, count = 0.0, 0, 0  # on the GPU they stay there until the end
     training = model.training
     model.eval()
     with no_grad():
@@ -40,10 +40,11 @@ def score(model, batches):
             for start in range(0, len(rows), _CHUNK):
                 logits = linear(rows[start:start + _CHUNK], model.output_weight.data, None, "none", 0.0, 0)[0]
                 wanted = targets[start:start + _CHUNK]
-                total += float(cross_entropy(logits, wanted)[0].sum(dtype=np.float64))
-                right += int(np.count_nonzero(logits.argmax(axis=-1) == wanted))
+                total = total + cross_entropy(logits, wanted)[0].sum(dtype=np.float64)
+                right = right + np.count_nonzero(logits.argmax(axis=-1) == wanted)
             count += len(rows)
     model.train(training)
+    total, right = float(total), int(right)
     return {"loss": total / count, "perplexity": float(np.exp(min(total / count, 700.0))), "token_accuracy": right / count}
 
 

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from ..errors import UserError
-from ..kernels.runtime import compiled, threads
+from ..kernels.runtime import compiled, gpu, threads
 from ..run_folder import RunFolder, build_model, load_weights
 from . import corpus as corpora
 from .language_model import LanguageModel
@@ -47,18 +47,21 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
         corpora.check_hashes(settings, folder.facts().get("hashes", {}), task.hashes)
     saved = bool(resume) and folder.last.exists()  # else the run was killed before its first save, and starts over
     task.tokenise(folder.tokenizers() if saved else None)
-    model = build_model(settings, len(task.tokenizers.source), len(task.tokenizers.target))
+    model = build_model(settings, len(task.tokenizers.source), len(task.tokenizers.target)).to(settings.device)
     if not saved:
         settings = task.fit_memory(model)
         folder.create(settings, minitx=_version(), hashes=task.hashes)
         task.tokenizers.save(folder.tokenizer)
         task.save_validation(folder)
-    console.machine(threads.describe())  # from here on the data is good: what is wrong before leaves the screen empty
+    console.machine(_machine(settings.device))  # from here on the data is good: what is wrong before leaves the screen empty
     task.introduce(console)
     console.model(model.n_parameters(), settings)
 
-    titles = compiled.missing(settings.dtype, _kernels(settings))
-    console.compiling(compiled.compile_in_two(titles, settings.dtype), len(titles))
+    if settings.device == "cpu":
+        titles = compiled.missing(settings.dtype, _kernels(settings))
+        console.compiling(compiled.compile_in_two(titles, settings.dtype), len(titles))
+    else:
+        console.note("the first updates on this GPU take a minute longer: they compile its kernels, once")
     trainer = task.trainer(model, folder, console)
     if saved:
         trainer.load()
@@ -73,6 +76,11 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
     load_weights(model, folder.model)  # the best
     task.conclude(console, model.eval(), trainer, folder, _next_command(folder, settings, task.example()))
     return folder.path
+
+
+def _machine(device):
+    """What the run computes on."""
+    return threads.describe() | ({"cuda": gpu.describe().get("gpu 0", "yes")} if device == "cuda" else {})
 
 
 def _kernels(settings):

@@ -13,6 +13,7 @@ from .. import optim
 from ..autograd import random
 from ..data.batches import Batches
 from ..errors import UserError
+from ..kernels.runtime import devices
 from ..run_folder import read_safetensors, save_safetensors
 from . import metrics
 from .average import EpochAverage
@@ -21,6 +22,7 @@ RECORD_EVERY = 25  # updates between lines of metrics.jsonl
 SAVE_EVERY = 60.0  # seconds between saves, at most; a validation saves too
 SAMPLES = 3  # sentences shown at each validation
 DECODED = 300  # validation sentences that are translated during training
+READ_EVERY = 1.0  # seconds between readings of losses from a GPU, at least: between them nobody waits for it
 
 
 class Trainer:
@@ -44,6 +46,7 @@ class Trainer:
         self.interrupted = False
         self._lines = []  # of metrics.jsonl
         self._window, self._window_start, self._rate = Counter(), time.monotonic(), 0.0
+        self._unread, self._read_at, self._loss = [], time.monotonic(), math.nan  # losses that are still where they were computed; the last one that was read
 
     def _batches(self, train_ids):
         s = self.settings
@@ -57,12 +60,11 @@ class Trainer:
         self._window_start = started
         while self.step < self.steps and not self._patience_is_over() and not self.interrupted:
             epoch = self.batches.epoch
-            loss, tokens = self.update()
-            self._record(loss, tokens)
+            self._record(*self.update())
             if ended := self.batches.epoch > epoch:
                 self.average.add(self.batches.epoch, self.model.state_dict())
             per_step = (time.monotonic() - started) / (self.step - first)
-            self.console.step(self.step, loss, self._rate, self.learning_rate(), (self.steps - self.step) * per_step)
+            self.console.step(self.step, self._loss, self._rate, self.learning_rate(), (self.steps - self.step) * per_step)
             if self._is_time_to_validate(ended):
                 self.validate()
                 self.save()
@@ -82,29 +84,26 @@ class Trainer:
         return self.step == self.steps or (self.step % every == 0 if every else epoch_ended)
 
     def update(self):
-        """One update of the weights, from `accumulate` batches; returns the loss per token and the number of target tokens."""
+        """One update of the weights, from `accumulate` batches; returns the loss per token, a number or on the GPU an array, and the number of target tokens."""
         self.step += 1
         self.model.train()
         random.seed(self.settings.seed, self.step)
         batches = [self.batches.next() for _ in range(self.settings.accumulate)]
         tokens = sum(batch.n_tokens for batch in batches)
-        losses = self._gradients(batches, tokens)
+        loss = self._gradients(batches, tokens)
         self.optimizer.learning_rate = self.learning_rate()
         self.optimizer.step(clip=self.settings.clip)
         self.optimizer.zero_grad()
-        loss = sum(loss.item() for loss in losses)  # where the CPU waits for the GPU
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss became {loss} at step {self.step}; try a lower --learning-rate, or --clip 1")
         return loss, tokens
 
     def _gradients(self, batches, tokens):
-        """Forward and backward: the gradient of the mean loss over all real target tokens of the batches. Returns what each batch adds to that loss."""
-        losses = []
+        """Forward and backward: the gradient of the mean loss over all real target tokens of the batches. Returns that loss."""
+        total = 0.0
         for batch in batches:
             loss = self.model.loss(batch, self.settings.label_smoothing, reduction="sum") * (1.0 / tokens)
             loss.backward()
-            losses.append(loss.data)
-        return losses
+            total = total + (loss.item() if loss.device == "cpu" else loss.data)
+        return total
 
     def learning_rate(self):
         """The learning rate of the current update."""
@@ -137,6 +136,7 @@ class Trainer:
 
     def validate(self):
         """Score the model, and keep its weights when they are the best so far."""
+        self._read_losses()
         scores, samples = self._scores()
         value = -scores["bleu"] if self.settings.best_by == "bleu" else scores["loss"]
         better = value < self.best
@@ -177,12 +177,28 @@ class Trainer:
 
     def _record(self, loss, tokens):
         """Note the update for metrics.jsonl: the first, every 25th and the last, with means over those between."""
-        self._window.update(loss=loss, updates=1, tokens=tokens)
-        self._rate = self._window["tokens"] / max(1e-9, time.monotonic() - self._window_start)
-        if self.step == 1 or self.step % RECORD_EVERY == 0 or self.step == self.steps:
+        due = self.step == 1 or self.step % RECORD_EVERY == 0 or self.step == self.steps
+        self._unread.append(loss)
+        self._window.update(tokens=tokens)
+        if due or devices.of(loss) == "cpu" or time.monotonic() - self._read_at > READ_EVERY:
+            self._read_losses()
+        if due:
             self._write({"step": self.step, "loss": self._window["loss"] / self._window["updates"], "tokens_per_second": round(self._rate, 1),
                          "learning_rate": self.learning_rate()})
             self._window_start, self._window = time.monotonic(), Counter()
+
+    def _read_losses(self):
+        """Take the losses of the last updates from the GPU, for which the CPU waits; one that is not a number ends the run."""
+        if not self._unread:
+            return
+        first = self.step - len(self._unread) + 1
+        for step, loss in enumerate(self._unread, first):
+            self._loss = float(loss)
+            if not math.isfinite(self._loss):
+                raise FloatingPointError(f"the loss became {self._loss} at step {step}; try a lower --learning-rate, or --clip 1")
+            self._window.update(loss=self._loss, updates=1)
+        self._unread, self._read_at = [], time.monotonic()
+        self._rate = self._window["tokens"] / max(1e-9, self._read_at - self._window_start)
 
     def _write(self, line):
         self._lines.append(line)
@@ -193,6 +209,7 @@ class Trainer:
 
     def save(self):
         """Write everything that `load` needs to go on from here, in one file."""
+        self._read_losses()
         state = {"model." + name: array for name, array in self.model.state_dict().items()}
         state |= {"optimizer." + name: array for name, array in self.optimizer.state_dict().items()}
         facts = {"step": self.step, "optimizer_steps": self.optimizer.steps, "batches": self.batches.state(), "worse": self.worse,

@@ -251,8 +251,7 @@ def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     if getattr(low, "requires_grad", False) or getattr(high, "requires_grad", False):
         x = x if low is None else where(x < low, low, x)
         return x if high is None else where(x > high, high, x)
-    low, high = (bound.copy() if isinstance(bound, np.ndarray) else bound for bound in (_values(low), _values(high)))  # the tape keeps them
-    return _clip(x, low=low, high=high)
+    return _clip(x, low=_values(low), high=_values(high))
 
 
 @op

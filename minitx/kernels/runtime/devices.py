@@ -6,9 +6,11 @@ import numpy as np
 
 from . import memory
 
+DEVICES = ("cpu", "cuda")
+
 
 def of(array):
-    """"cpu" or "cuda"."""
+    """"cpu" or "cuda"; numbers and lists are in main memory, too."""
     return "cuda" if is_cupy(type(array)) else "cpu"
 
 
@@ -19,8 +21,18 @@ def is_cupy(kind):
 
 
 def library(device):
-    """NumPy or CuPy."""
-    return np if device == "cpu" else importlib.import_module("cupy")
+    """NumPy or CuPy; an error says what CuPy lacks."""
+    if device == "cpu":
+        return np
+    if device != "cuda":
+        raise ValueError(f"device: {device!r} is not one of {', '.join(DEVICES)}")
+    try:
+        import cupy
+    except ImportError as error:
+        from . import gpu
+
+        raise RuntimeError(f"device cuda: {gpu.missing() or error}") from None
+    return cupy
 
 
 def special(array):
@@ -43,3 +55,19 @@ def host(array):
 def empty(shape, like):
     """An uninitialised array with the dtype of `like`, in its memory."""
     return memory.empty(shape, like.dtype) if of(like) == "cpu" else library("cuda").empty(shape, like.dtype)
+
+
+def frozen(value):
+    """A value that nobody else will change: of an array a copy, unless it is read-only and no look into another."""
+    changeable = value.flags.writeable or value.base is not None if isinstance(value, np.ndarray) else of(value) == "cuda"
+    return value.copy() if changeable else value
+
+
+def mixed(function, names, arrays):
+    """What is wrong with the arguments of a function, if some are in main memory and some on the GPU, and what to do; else None."""
+    names = names if len(names) >= len(arrays) else [f"{names[0]}[{place}]" for place in range(len(arrays))]  # those of *xs
+    found = {device: [name for name, array in zip(names, arrays) if of(array) == device and getattr(array, "ndim", 0)] for device in DEVICES}
+    if not found["cpu"] or not found["cuda"]:
+        return None
+    here, there = (" and ".join(found[device]) + (" is" if len(found[device]) == 1 else " are") for device in DEVICES)
+    return f"{function}: {here} in main memory but {there} on the GPU; move one side, as x.to('cuda') or model.to('cuda') do"

@@ -5,11 +5,11 @@ A file is imported at its first call, so that importing minitx compiles and load
 """
 import contextlib
 import importlib
+import inspect
 
 import numpy as np
 
-from . import threads
-from .devices import is_cupy
+from . import devices, threads
 
 BACKENDS = ("reference", "cpu", "cuda")
 _forced = None
@@ -37,7 +37,7 @@ def _dispatcher(package, name):
     implementations = {}
 
     def call(*args, **kwargs):
-        chosen = _forced or _device(name, args)
+        chosen = _forced or _device(package, name, args)
         implementation = implementations.get(chosen)
         if implementation is None:
             if chosen == "cpu":
@@ -57,16 +57,15 @@ def _dispatcher(package, name):
     return call
 
 
-def _device(name, args):
+def _device(package, name, args):
     """"cpu" or "cuda": where all arrays among `args` are."""
-    found = "cpu"
-    for position, arg in enumerate(args):
-        kind = type(arg)
-        if kind is np.ndarray or not is_cupy(kind):
-            if kind is np.ndarray and found == "cuda":
-                raise TypeError(f"{name}: argument {position} is in main memory but an earlier one is on the GPU; move it with .to('cuda')")
-        elif found == "cpu" and any(type(earlier) is np.ndarray for earlier in args[:position]):
-            raise TypeError(f"{name}: argument {position} is on the GPU but an earlier one is in main memory; move that with .to('cuda')")
-        else:
-            found = "cuda"
-    return found
+    cpu = cuda = False
+    for arg in args:
+        if type(arg) is np.ndarray:
+            cpu = True
+        elif devices.is_cupy(type(arg)):
+            cuda = True
+    if cpu and cuda:
+        parameters = inspect.signature(getattr(importlib.import_module(f"{package}.reference"), name)).parameters
+        raise TypeError(devices.mixed(name, tuple(parameters), args))
+    return "cuda" if cuda else "cpu"
