@@ -203,6 +203,8 @@ def translate(
     from .console import Console
 
     translator, console, number = translator_of(run, device=device, ensemble=ensemble or ()), Console(), 0
+    if show_attention and translator.settings.score == "none":
+        raise UserError(f"{run} has no attention to show: it was trained with --score none; drop --show-attention")
     options = {"prefix": typed(prefix), "copy_unknown": copy_unknown, "tokenised": tokenised}
     for lines in [[typed(line) for line in text]] if text else _lines_of_stdin():
         _warn_of_unknown_words(translator, lines, number)

@@ -169,9 +169,12 @@ class Console(Silent):
 
     def model(self, parameters, settings):
         self._heading(f"Model: {parameters:,} parameters")
-        both = f"{settings.n_layers} + " if settings.model == "encoder-decoder" else ""
-        self._line(f"{settings.model}, {both}{_count(settings.n_layers, 'layer')}, {_count(settings.n_heads, 'head')}, "
-                   f"d_model {settings.d_model}, d_ff {settings.d_ff}, {settings.norm}-norm", indent=2)
+        both = "" if settings.model == "decoder-only" else f"{settings.n_layers} + "
+        if settings.model == "recurrent":
+            kind = f"{settings.cell.upper()}, {'no' if settings.score == 'none' else settings.score} attention"
+        else:
+            kind = f"{_count(settings.n_heads, 'head')}, d_ff {settings.d_ff}, {settings.norm}-norm"
+        self._line(f"{settings.model}, {both}{_count(settings.n_layers, 'layer')}, d_model {settings.d_model}, {kind}", indent=2)
 
     def plan(self, steps, seconds):
         self._steps = steps

@@ -78,16 +78,19 @@ class RunFolder:
 
 def build_model(settings, source_vocabulary, target_vocabulary):
     """The model that the settings describe, with fresh weights drawn from their seed."""
-    from .models import DecoderOnly, EncoderDecoder, PrefixLanguageModel
+    from .models import DecoderOnly, EncoderDecoder, PrefixLanguageModel, RecurrentTranslator
 
     def chosen(*names):
-        both = ("d_model", "n_heads", "n_layers", "d_ff", "dropout", "activation_dropout", "attention_dropout", "activation", "positions", "seed")
-        return {name: getattr(settings, name) for name in both + names}
+        return {name: getattr(settings, name) for name in ("d_model", "n_layers", "dropout", "attention_dropout", "seed", *names)}
 
+    of_transformers = ("n_heads", "d_ff", "activation_dropout", "activation", "positions")
     if settings.model == "encoder-decoder":
-        model = EncoderDecoder(source_vocabulary, target_vocabulary, **chosen("norm", "tie_embeddings", "max_length"))
+        model = EncoderDecoder(source_vocabulary, target_vocabulary, **chosen(*of_transformers, "norm", "score", "tie_embeddings", "max_length"))
+    elif settings.model == "recurrent":
+        options = chosen("cell", "score", "context", "bidirectional", "tie_embeddings", "max_length")
+        model = RecurrentTranslator(source_vocabulary, target_vocabulary, **options)
     else:
-        options = chosen("normalization", "bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
+        options = chosen(*of_transformers, "normalization", "bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
         options |= {"n_kv_heads": settings.n_kv_heads or None, "window": settings.window or None}
         model = (PrefixLanguageModel(target_vocabulary, max_length=settings.max_length, **options) if settings.text is None else
                  DecoderOnly(target_vocabulary, max_length=settings.block, **options))

@@ -42,7 +42,7 @@ class Settings:
     bpe_dropout: float = _setting(0.0, "share of BPE merges left out, anew in every epoch of training (bpe, pairs)", "Text", at_least=0, below=1)
     max_length: int = _setting(256, "longest sentence, in tokens", "Text", at_least=2, at_most=100_000)
 
-    model: Literal["encoder-decoder", "decoder-only"] = _setting("encoder-decoder", "the architecture", "Model")
+    model: Literal["encoder-decoder", "decoder-only", "recurrent"] = _setting("encoder-decoder", "the architecture", "Model")
     d_model: int = _setting(128, "features of a token", "Model", at_least=1, at_most=16_384)
     n_heads: int = _setting(4, "attention heads, each of d_model / n_heads features", "Model", at_least=1, at_most=1024)
     n_kv_heads: int = _setting(0, "heads of keys and values, each for several of queries; 0: one for each (decoder-only)", "Model",
@@ -62,6 +62,13 @@ class Settings:
     window: int = _setting(0, "a token sees so many, itself included; 0: all before it (decoder-only)", "Model",
                            at_least=0, at_most=1_000_000)
     bias: bool = _setting(True, "linear layers and norms add a learnt vector (without it: decoder-only)", "Model")
+    score: Literal["none", "additive", "bilinear", "dot", "scaled-dot", "cosine"] = _setting(
+        "scaled-dot", "how attention compares a query with a key; none: no attention (recurrent)", "Model")
+    cell: Literal["gru", "lstm"] = _setting("gru", "what a recurrent layer remembers with (recurrent)", "Model")
+    context: Literal["auto", "start", "input", "output"] = _setting(
+        "auto", "where a recurrent decoder reads the source: where it starts, beside each word, or behind its state; "
+        "auto: start without attention, else output", "Model")
+    bidirectional: bool = _setting(False, "a recurrent encoder also reads from the right", "Model")
     tie_embeddings: Literal["none", "decoder", "all"] = _setting(
         "decoder", "target embedding = output layer (decoder), = source embedding too (all)", "Model")
 
@@ -123,14 +130,6 @@ class Settings:
 
     def _check_together(self):
         self._check_model()
-        if self.d_model % self.n_heads:
-            below = self.d_model - self.d_model % self.n_heads
-            nearest = " or ".join(str(size) for size in (below, below + self.n_heads) if size)
-            raise UserError(f"d_model is {self.d_model}, which n_heads, {self.n_heads}, does not divide; "
-                            f"each head takes d_model / n_heads features, so try d_model {nearest}")
-        if self.positions == "sinusoidal" and self.d_model % 2:
-            raise UserError(f"d_model is {self.d_model} but sinusoidal positions, pairs of sine and cosine, need an "
-                            f"even one; try {self.d_model + 1}, or --positions learned")
         if self.tie_embeddings == "all" and not self.joint_vocabulary and self.text is None:
             raise UserError("tie_embeddings all shares one table between both languages, which needs one vocabulary; "
                             "add --joint-vocabulary or take --tie-embeddings decoder")
@@ -142,32 +141,56 @@ class Settings:
             raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; add --optimizer adamw")
 
     def _check_model(self):
-        """Of the two families, each has what the other lacks."""
-        if self.model == "decoder-only":
-            if self.norm == "post":
-                raise UserError("norm is post but a decoder-only model normalises before each sub-layer; drop --norm post")
-            if self.text is None and not self.joint_vocabulary:
-                raise UserError("a decoder-only model reads both languages through one table, which needs one vocabulary; "
-                                "add --joint-vocabulary")
-            if self.n_kv_heads and self.n_heads % self.n_kv_heads:
-                fit = ", ".join(str(n) for n in range(1, self.n_heads + 1) if self.n_heads % n == 0)
-                raise UserError(f"n_kv_heads is {self.n_kv_heads}, which does not divide n_heads, {self.n_heads}; take one of {fit}")
-            if self.positions == "rotary" and self.d_model // self.n_heads % 2:
-                raise UserError(f"a head has d_model / n_heads = {self.d_model // self.n_heads} features but rotary positions "
-                                f"turn pairs of them; try --d-model {self.d_model + self.n_heads}")
-            if self.text is not None and self.best_by == "bleu":
-                raise UserError("best_by is bleu but a language model translates nothing; drop --best-by bleu")
-            if self.text is not None and self.tokenizer == "words":
-                raise UserError("tokenizer words forgets spaces and line ends, so text would not come back; "
-                                "take --tokenizer characters or bpe")
-            return
-        if self.text is not None:
-            raise UserError("text trains a language model, which is decoder-only; drop --model encoder-decoder")
-        for name, taken in _ENCODER_DECODER.items():
+        """Of the three families, each has what the others lack."""
+        if self.text is not None and self.model != "decoder-only":
+            raise UserError(f"text trains a language model, which is decoder-only; drop --model {self.model}")
+        for name, taken in _TAKEN[self.model].items():
             if getattr(self, name) not in taken:
-                flag = "--no-bias" if name == "bias" else f"--{name.replace('_', '-')}"
-                raise UserError(f"{name} is {str(getattr(self, name)).lower()}, which an encoder-decoder does not have; "
-                                f"drop {flag}, or take --model decoder-only")
+                value = str(getattr(self, name)).lower()
+                flag = f"--no-{name}" if value == "false" else f"--{name.replace('_', '-')}{'' if value == 'true' else ' ' + value}"
+                others = [] if self.text else [model for model in _TAKEN if getattr(self, name) in _TAKEN[model].get(name, (getattr(self, name),))]
+                raise UserError(f"{name} is {value}, which {'an' if self.model[0] == 'e' else 'a'} {self.model} model does not have; drop {flag}"
+                                + (f", or take --model {others[0]}" if others else ""))
+        if self.model == "recurrent":
+            self._check_recurrent()
+        else:
+            self._check_transformer()
+
+    def _check_recurrent(self):
+        if self.score == "none" and self.context == "output":
+            raise UserError("context output is what attention finds, set behind the state, but with score none there is no attention; "
+                            "take --context start or input")
+        if self.score != "none" and self.context == "start":
+            raise UserError(f"context start shows the decoder the last state alone, and score {self.score} is of attention, which looks at every "
+                            "word; take --context input or output, or --score none")
+        if self.bidirectional and self.d_model % 2:
+            raise UserError(f"d_model is {self.d_model} but each direction of a bidirectional encoder takes half of it; try {self.d_model + 1}")
+
+    def _check_transformer(self):
+        if self.d_model % self.n_heads:
+            below = self.d_model - self.d_model % self.n_heads
+            nearest = " or ".join(str(size) for size in (below, below + self.n_heads) if size)
+            raise UserError(f"d_model is {self.d_model}, which n_heads, {self.n_heads}, does not divide; "
+                            f"each head takes d_model / n_heads features, so try d_model {nearest}")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise UserError(f"d_model is {self.d_model} but sinusoidal positions, pairs of sine and cosine, need an "
+                            f"even one; try {self.d_model + 1}, or --positions learned")
+        if self.model == "encoder-decoder":
+            return
+        if self.text is None and not self.joint_vocabulary:
+            raise UserError("a decoder-only model reads both languages through one table, which needs one vocabulary; "
+                            "add --joint-vocabulary")
+        if self.n_kv_heads and self.n_heads % self.n_kv_heads:
+            fit = ", ".join(str(n) for n in range(1, self.n_heads + 1) if self.n_heads % n == 0)
+            raise UserError(f"n_kv_heads is {self.n_kv_heads}, which does not divide n_heads, {self.n_heads}; take one of {fit}")
+        if self.positions == "rotary" and self.d_model // self.n_heads % 2:
+            raise UserError(f"a head has d_model / n_heads = {self.d_model // self.n_heads} features but rotary positions "
+                            f"turn pairs of them; try --d-model {self.d_model + self.n_heads}")
+        if self.text is not None and self.best_by == "bleu":
+            raise UserError("best_by is bleu but a language model translates nothing; drop --best-by bleu")
+        if self.text is not None and self.tokenizer == "words":
+            raise UserError("tokenizer words forgets spaces and line ends, so text would not come back; "
+                            "take --tokenizer characters or bpe")
 
     @property
     def own_text(self) -> bool:
@@ -197,9 +220,17 @@ class Settings:
             raise UserError(f"{origin}: {error}") from None
 
 
-_ENCODER_DECODER = {"n_kv_heads": (0,), "normalization": ("layer",), "activation": ("relu", "gelu"), "positions": ("sinusoidal", "learned", "none"),
-                    "window": (0,), "bias": (True,)}
-"""What an encoder-decoder takes of the settings that a decoder-only model has more choices for."""
+_NOT_RECURRENT = {"cell": ("gru",), "context": ("auto",), "bidirectional": (False,)}
+_TAKEN = {
+    "encoder-decoder": {"n_kv_heads": (0,), "normalization": ("layer",), "activation": ("relu", "gelu"), "positions": ("sinusoidal", "learned", "none"),
+                        "window": (0,), "bias": (True,), "score": ("additive", "bilinear", "dot", "scaled-dot", "cosine"), **_NOT_RECURRENT},
+    "decoder-only": {"norm": ("pre",), "score": ("scaled-dot",), **_NOT_RECURRENT},
+    "recurrent": {},
+}
+"""What each model takes of the settings that another has more choices for."""
+
+_SILENT = ("n_heads", "n_kv_heads", "d_ff", "activation_dropout", "norm", "normalization", "activation", "positions", "window", "bias")
+"""Settings that say nothing about a recurrent model."""
 
 PRESETS = {
     "toy": {},
@@ -262,14 +293,16 @@ def choose(named: dict, preset: str | None = None) -> tuple[Settings, str]:
     if named.get("steps") and named.get("epochs"):
         raise UserError(f"steps is {named['steps']} and epochs is {named['epochs']}, but only one of them can say how "
                         f"long the run is; drop the other")
-    _check_named(named, text)
     values = PRESETS[preset] | named
+    _check_named(named, text, values.get("model"))
     if parallel or text:
         values["pair"] = None
     if "epochs" in named and "steps" not in named:
         values["steps"] = 0
     if values.get("model") == "decoder-only" and not text:
         values.setdefault("joint_vocabulary", True)
+    if values.get("model") == "recurrent":
+        values.setdefault("n_layers", 1)
     settings = Settings(**values)
     if settings.pair is not None:
         from .data.toy import parse_pair
@@ -288,8 +321,11 @@ def _preset_for_pairs(named):
         return "small"
 
 
-def _check_named(named, text):
-    """Refuse what says nothing about the data at hand, rather than to train on as if it had not been typed."""
+def _check_named(named, text, model):
+    """Refuse what says nothing about the data or the model at hand, rather than to train on as if it had not been typed."""
+    for name in _SILENT if model == "recurrent" else ():
+        if name in named:
+            raise UserError(f"{name} says nothing about a recurrent model; drop --{name.replace('_', '-')}, or take --model encoder-decoder")
     silent = ("batch_tokens", "joint_vocabulary", "max_length") if text else ("batch_sequences", "block", "validation_tail")
     for name in silent:
         if name in named:

@@ -79,6 +79,14 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({"positions": "rotary"}, ["positions is rotary", "--model decoder-only"]),
         ({"window": 8}, ["window is 8", "--model decoder-only"]),
         ({"bias": False}, ["bias is false", "drop --no-bias", "--model decoder-only"]),
+        ({"score": "none"}, ["score is none", "drop --score none", "--model recurrent"]),
+        ({"cell": "lstm"}, ["cell is lstm", "an encoder-decoder model", "--model recurrent"]),
+        ({"bidirectional": True}, ["bidirectional is true", "drop --bidirectional,", "--model recurrent"]),
+        ({"score": "cosine", "model": "decoder-only", "joint_vocabulary": True}, ["score is cosine", "--model encoder-decoder"]),
+        ({"text": "a", "model": "recurrent"}, ["decoder-only", "drop --model recurrent"]),
+        ({"model": "recurrent", "score": "none", "context": "output"}, ["--context start or input"]),
+        ({"model": "recurrent", "context": "start"}, ["--context input or output, or --score none"]),
+        ({"model": "recurrent", "bidirectional": True, "d_model": 65}, ["d_model is 65", "try 66"]),
         ({"valid_src": "a", "valid_tgt": "b"}, ["valid_src is given without training text"]),
     ],
     ids=str,
@@ -212,3 +220,10 @@ def test_bytes_that_are_not_text_are_a_damaged_run(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(UserError, match="damaged"):
         read_config(tmp_path)
+
+
+def test_a_recurrent_model_refuses_what_says_nothing_about_it():
+    with pytest.raises(UserError, match="n_heads says nothing about a recurrent model; drop --n-heads, or take --model encoder-decoder"):
+        choose({"model": "recurrent", "n_heads": 4})
+    settings, _ = choose({"model": "recurrent", "cell": "lstm", "score": "none", "d_model": 66})
+    assert (settings.n_layers, settings.cell, settings.context) == (1, "lstm", "auto")

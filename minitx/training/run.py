@@ -85,8 +85,12 @@ def _machine(device):
 
 def _kernels(settings):
     """Folders of the kernels that this model needs beside those that every model does."""
-    used = {"layer_norm": settings.normalization == "layer", "rms_norm": settings.normalization == "rms",
-            "rotary": settings.positions == "rotary", "swiglu": settings.activation == "swiglu"}
+    if settings.model == "recurrent":
+        used = {settings.cell: True}
+    else:
+        used = {"layer_norm": settings.normalization == "layer", "rms_norm": settings.normalization == "rms",
+                "rotary": settings.positions == "rotary", "swiglu": settings.activation == "swiglu"}
+    used["additive_attention"] = settings.score == "additive"
     return tuple(folder for folder, needed in used.items() if needed)
 
 

@@ -83,13 +83,15 @@ class Translation:
     def conclude(self, console, model, trainer, folder, command):
         """Scores of the best weights on every split, and pictures."""
         translator = Translator(model, self.tokenizers, self.settings)
-        result, attention = score_splits(translator, self.corpus.splits), translator.attention(self.example())
-        pictures = [folder.path / "loss.png", folder.path / "attention.png"]
+        result, pictures = score_splits(translator, self.corpus.splits), [folder.path / "loss.png"]
         plots.loss_curve([line for line in trainer.lines if "averaged" not in line], pictures[0])
-        missing_font = plots.attention_map(*attention, pictures[1])
-        console.attention(*attention)
-        if missing_font:
-            console.note(missing_font)
+        if self.settings.score != "none":
+            attention = translator.attention(self.example())
+            pictures.append(folder.path / "attention.png")
+            missing_font = plots.attention_map(*attention, pictures[1])
+            console.attention(*attention)
+            if missing_font:
+                console.note(missing_font)
         console.finished(folder.path, result["splits"], result["rules"], pictures, command, result["signature"])
 
 
