@@ -203,8 +203,9 @@ def translate(
     from .console import Console
 
     translator, console, number = translator_of(run, device=device, ensemble=ensemble or ()), Console(), 0
-    if show_attention and translator.settings.score == "none":
-        raise UserError(f"{run} has no attention to show: it was trained with --score none; drop --show-attention")
+    if (show_attention or copy_unknown) and translator.settings.score == "none":
+        flag = "--show-attention" if show_attention else "--copy-unknown"
+        raise UserError(f"{run} has no attention: it was trained with --score none; drop {flag}")
     options = {"prefix": typed(prefix), "copy_unknown": copy_unknown, "tokenised": tokenised}
     for lines in [[typed(line) for line in text]] if text else _lines_of_stdin():
         _warn_of_unknown_words(translator, lines, number)

@@ -170,11 +170,11 @@ class Console(Silent):
     def model(self, parameters, settings):
         self._heading(f"Model: {parameters:,} parameters")
         both = "" if settings.model == "decoder-only" else f"{settings.n_layers} + "
+        layers, of = f"{both}{_count(settings.n_layers, 'layer')}", f"d_model {settings.d_model}"
+        kind = [_count(settings.n_heads, 'head'), of, f"d_ff {settings.d_ff}", f"{settings.norm}-norm"]
         if settings.model == "recurrent":
-            kind = f"{settings.cell.upper()}, {'no' if settings.score == 'none' else settings.score} attention"
-        else:
-            kind = f"{_count(settings.n_heads, 'head')}, d_ff {settings.d_ff}, {settings.norm}-norm"
-        self._line(f"{settings.model}, {both}{_count(settings.n_layers, 'layer')}, d_model {settings.d_model}, {kind}", indent=2)
+            kind = [settings.cell.upper(), of, f"{'no' if settings.score == 'none' else settings.score} attention"]
+        self._line(", ".join([settings.model, layers, *kind]), indent=2)
 
     def plan(self, steps, seconds):
         self._steps = steps

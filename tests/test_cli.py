@@ -25,6 +25,8 @@ class Hypothesis:
 class Translator:
     """Translates by shouting; `asked` is what it was asked for."""
 
+    settings = Settings()
+
     def __init__(self, asked):
         self.asked = asked
 
@@ -272,6 +274,13 @@ def test_n_best_prints_number_score_and_text(translator, capfd):
 def test_attention_is_drawn_under_its_translation(translator, capfd):
     assert cli.main(["translate", "run", "the cat", "--show-attention"]) == 0
     assert capfd.readouterr().out.startswith("THE CAT\n\nAttention")
+
+
+@pytest.mark.parametrize("flag", ["--show-attention", "--copy-unknown"])
+def test_a_model_without_attention_is_not_asked_for_it(translator, capfd, monkeypatch, flag):
+    monkeypatch.setattr(Translator, "settings", Settings(model="recurrent", score="none"))
+    assert cli.main(["translate", "run", "the cat", flag]) == 2
+    assert capfd.readouterr() == ("", f"error: run has no attention: it was trained with --score none; drop {flag}\n")
 
 
 def test_a_prompt_is_printed_with_what_comes_after_it(generator, capfd):

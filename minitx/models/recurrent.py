@@ -164,7 +164,7 @@ class RecurrentTranslator(Module):
 
     def _with_attention(self):
         if self.score is None:
-            raise UserError("this model has no attention to show: with score none its decoder knows of the source only what the last state holds")
+            raise UserError("this model has no attention: with score none its decoder knows of the source only what the last state holds")
         return self.score
 
 

@@ -236,7 +236,7 @@ def test_without_attention_there_is_none_to_show():
     model = small_model(score="none")
     cache = model.start(BATCH.source, BATCH.source_lengths)
     for ask in (lambda: model.attention(cache), lambda: model.attention_maps(BATCH.source, BATCH.source_lengths, BATCH.target_in)):
-        with pytest.raises(UserError, match="no attention to show"):
+        with pytest.raises(UserError, match="this model has no attention"):
             ask()
 
 

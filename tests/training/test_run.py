@@ -69,8 +69,42 @@ def test_a_decoder_only_model_learns_it_as_a_prefix_language_model(tmp_path):
     assert "One sequence: behind every word of the target" in screen.getvalue() and "decoder-only, 1 layer, 2 heads" in screen.getvalue()
 
 
-def test_a_killed_decoder_only_translator_resumes_to_the_same_bits(tmp_path):
-    settings = small_settings(tmp_path, model="decoder-only", joint_vocabulary=True)
+def test_a_recurrent_model_with_attention_learns_it_as_well(tmp_path):
+    settings = small_settings(tmp_path, model="recurrent", score="additive", d_model=32, dropout=0.0, label_smoothing=0.0, learning_rate=1e-2,
+                              steps=400, accumulate=1, batch_tokens=600, validate_every=200)
+    screen = io.StringIO()
+    with Console(screen, width=100) as console:
+        run = train(settings.replace(valid_src=settings.src, valid_tgt=settings.tgt), out=tmp_path / "run", console=console)
+    assert evaluate(run, settings.src, settings.tgt)["splits"][settings.src]["exact_match"] >= 0.95
+    source = files.read_lines(settings.src)[0]
+    translator, right = minitx.load(run), " ".join(reversed(source.upper().split()))
+    assert translator.translate([source]) == translator.translate([source], beam=3) == [right]
+    assert [hypotheses[0].text for hypotheses in translator.translate([source], beam=3, n_best=2)] == [right]
+    weights = np.array(translator.attention(source)[2])
+    assert weights.shape == (len(right.split()) + 1, len(source.split()) + 1)
+    where = weights.argmax(axis=1)[:-1]
+    assert where[0] > where[-1] and (np.diff(where) <= 0).all()  # the last word is written first
+    assert "recurrent, 1 + 1 layer, GRU, d_model 32, additive attention" in screen.getvalue() and "Attention" in screen.getvalue()
+    assert (run / "attention.png").exists()
+
+
+def test_a_model_without_attention_shows_none(tmp_path):
+    screen = io.StringIO()
+    with Console(screen, width=100) as console:
+        run = train(small_settings(tmp_path, model="recurrent", cell="lstm", score="none"), out=tmp_path / "run", console=console)
+    assert "LSTM, d_model 16, no attention" in screen.getvalue() and not (run / "attention.png").exists()
+    with pytest.raises(UserError, match="this model has no attention"):
+        minitx.load(run).attention("cat dog")
+
+
+@pytest.mark.parametrize("changes", [
+    dict(model="decoder-only", joint_vocabulary=True),
+    dict(model="recurrent", score="additive", context="input", bidirectional=True, attention_dropout=0.2, n_layers=2),
+    dict(model="recurrent", cell="lstm", score="none"),
+    dict(score="cosine"),
+], ids=str)
+def test_a_killed_run_of_another_model_resumes_to_the_same_bits(tmp_path, changes):
+    settings = small_settings(tmp_path, **changes)
     run = train(settings, out=tmp_path / "straight")
     with pytest.raises(Stopped):
         train(settings, out=tmp_path / "run", console=At(33, kill))
@@ -80,6 +114,7 @@ def test_a_killed_decoder_only_translator_resumes_to_the_same_bits(tmp_path):
 
 def test_a_run_compiles_the_kernels_that_its_model_needs_and_no_others():
     llama = {"normalization": "rms", "positions": "rotary", "activation": "swiglu", "model": "decoder-only", "joint_vocabulary": True}
+    assert _kernels(Settings(model="recurrent", cell="lstm", score="additive")) == ("lstm", "additive_attention")
     assert _kernels(Settings()) == ("layer_norm",) and _kernels(Settings(**llama)) == ("rms_norm", "rotary", "swiglu")
 
 
