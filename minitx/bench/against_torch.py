@@ -98,6 +98,20 @@ def _with_long(name):
     return lambda inputs: inputs | {name: inputs[name].long()}
 
 
+def _with_states(of_lstm):
+    """A recurrent layer begins at zero; PyTorch's has a second bias."""
+
+    def prepare(inputs):
+        zero = torch.zeros(1, len(inputs["x"]), inputs["weight"].shape[1])
+        return inputs | {"start": (zero, zero) if of_lstm else zero, "other": torch.zeros_like(inputs["bias"])}
+
+    return prepare
+
+
+def _recurrent(layer):
+    return lambda x, projection, weight, bias, start, other: layer(x, start, [projection, weight, other, bias], True, 1, 0.0, False, False, True)[0]
+
+
 def _as_they_are(value):
     return value
 
@@ -115,6 +129,8 @@ OPERATIONS = {
     "causal-attention": (_split_self, lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), _merged),
     "cross-attention": (_split_cross, lambda q, k, v, mask: F.scaled_dot_product_attention(q, k, v, attn_mask=mask), _merged),
     "embedding": (_as_they_are, lambda weight, ids: F.embedding(ids, weight), _as_they_are),
+    "gru": (_with_states(False), _recurrent(torch.gru), _as_they_are),
+    "lstm": (_with_states(True), _recurrent(torch.lstm), _as_they_are),
 }
 """{kernel: (what is done to the inputs before the clock runs, the operation, its output in minitx's layout)}."""
 

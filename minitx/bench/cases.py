@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..autograd import fused
+from ..nn.recurrent import gru, lstm
 
 FLOAT = 4  # bytes of a float32
 
@@ -125,6 +126,27 @@ def _table_cost(backward, tokens, features, vocabulary):
     return Cost((3 * rows + vocabulary * features if backward else 2 * rows) * FLOAT, rows if backward else 0)
 
 
+def _recurrent_inputs(gates):
+    """Of a recurrent layer whose states are as wide as what comes in, with so many gates."""
+
+    def inputs(generator, batch, time, features):
+        projection, weight = (_normal(generator, gates * features, features) * np.float32(features ** -0.5) for _ in range(2))
+        return {"x": _normal(generator, batch, time, features), "projection": projection, "weight": weight, "bias": _normal(generator, gates * features)}
+
+    return inputs
+
+
+def _recurrent_cost(gates):
+    """Two products for every step, and 8 operations forward and 8 backward in each gate."""
+
+    def cost(backward, batch, time, features):
+        rows, weights = batch * time * features, 2 * gates * features * features
+        moved = 2 * rows + weights + (4 * rows + 2 * weights if backward else 0)  # x, out; g, x, out and dx
+        return Cost(moved * FLOAT, 2 * batch * time * weights * (3 if backward else 1) + gates * rows * (16 if backward else 8))
+
+    return cost
+
+
 def _adam_inputs(generator, parameters, tensors):
     sizes = np.diff(np.linspace(0, parameters, tensors + 1).astype(int))
     return {f"{kind}{i}": _normal(generator, size) for i, size in enumerate(sizes) for kind in ("parameter", "gradient")}
@@ -162,6 +184,10 @@ KERNELS = {kernel.name: kernel for kernel in (
            _attention_cost(lambda time: time * time, 3)),
     Kernel("embedding", "tokens × features of a vocabulary", ((768, 128, 65), (4096, 128, 10000), (4096, 512, 32000)), ((5, 4, 7), (64, 32, 65)),
            ("weight",), _table_inputs, lambda weight, ids: fused.embedding(weight, ids), _table_cost),
+    Kernel("gru", "batch × time × features", ((32, 16, 128), (64, 16, 256), (64, 32, 512)), ((2, 3, 4), (9, 5, 16)), ("x", "projection", "weight", "bias"),
+           _recurrent_inputs(3), lambda x, projection, weight, bias: gru(fused.linear(x, projection), weight, bias), _recurrent_cost(3)),
+    Kernel("lstm", "batch × time × features", ((32, 16, 128), (64, 16, 256), (64, 32, 512)), ((2, 3, 4), (9, 5, 16)), ("x", "projection", "weight", "bias"),
+           _recurrent_inputs(4), lambda x, projection, weight, bias: lstm(fused.linear(x, projection), weight, bias)[0], _recurrent_cost(4)),
 )}
 
 

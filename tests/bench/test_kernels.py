@@ -24,6 +24,8 @@ COSTS = {  # counted by hand
     ("causal-attention", True, (2, 3, 4, 5)): Cost(bytes=4 * 11 * 120, operations=60 * (12 * 5 + 9)),
     ("cross-attention", False, (2, 3, 4, 5)): Cost(bytes=4 * 4 * 120, operations=96 * (4 * 5 + 5)),
     ("embedding", True, (5, 4, 7)): Cost(bytes=4 * (3 * 20 + 28), operations=20),
+    ("gru", False, (2, 3, 5)): Cost(bytes=4 * (2 * 30 + 2 * 75), operations=2 * 6 * 2 * 75 + 8 * 3 * 30),  # six steps, two products of 15×5
+    ("lstm", True, (2, 3, 5)): Cost(bytes=4 * (6 * 30 + 6 * 100), operations=6 * 6 * 2 * 100 + 16 * 4 * 30),
 }
 
 
