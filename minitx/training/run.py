@@ -10,6 +10,7 @@ from ..errors import UserError
 from ..kernels.runtime import compiled, gpu, threads
 from ..run_folder import RunFolder, build_model, load_weights
 from . import corpus as corpora
+from .average import EpochAverage
 from .language_model import LanguageModel
 from .translation import Translation
 
@@ -39,6 +40,7 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
     folder = RunFolder(resume) if resume else _new_folder(settings, out, overwrite)
     _use_threads(settings.threads)
     if resume and folder.last.exists() and _is_finished(folder):
+        EpochAverage(folder.last.parent, settings.average).clear()  # a kill in the last moment leaves these
         console.note(f"{folder.path} is finished: all its steps are done. Train on with a new run, or use it: {_next_command(folder, settings)}")
         return folder.path
 

@@ -213,7 +213,8 @@ class Trainer:
         state = {"model." + name: array for name, array in self.model.state_dict().items()}
         state |= {"optimizer." + name: array for name, array in self.optimizer.state_dict().items()}
         facts = {"step": self.step, "optimizer_steps": self.optimizer.steps, "batches": self.batches.state(), "worse": self.worse,
-                 "best": None if math.isinf(self.best) else self.best, "finished": self.finished}
+                 "best": None if math.isinf(self.best) else self.best, "finished": self.finished,
+                 "window": {name: self._window[name] for name in ("loss", "updates")}}
         self.folder.last.parent.mkdir(exist_ok=True)
         save_safetensors(self.folder.last, state, {"trainer": json.dumps(facts)})
 
@@ -227,6 +228,7 @@ class Trainer:
             self.batches.restore(facts["batches"])
             self.step, self.worse, self.finished = facts["step"], facts["worse"], facts["finished"]
             self.best = math.inf if facts["best"] is None else facts["best"]
+            self._window.update(facts.get("window", {}))  # its tokens belong to the time before: the speed is of this session
         except (KeyError, ValueError) as error:
             raise UserError(f"{self.folder.last} does not fit this run: {error}") from None
         self._cut_metrics()

@@ -84,3 +84,8 @@ def files_of(run):
 def metrics_of(run):
     """The lines of metrics.jsonl."""
     return [json.loads(line) for line in RunFolder(run).metrics.read_text(encoding="utf-8").splitlines()]
+
+
+def record_of(run):
+    """The lines of metrics.jsonl, without what depends on the clock."""
+    return [{name: value for name, value in line.items() if name != "tokens_per_second"} for line in metrics_of(run)]

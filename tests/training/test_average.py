@@ -102,3 +102,15 @@ def test_a_run_killed_while_it_averages_averages_again(straight, tmp_path):
     assert files_of(tmp_path / "run") == files_of(run)
     lines = metrics_of(tmp_path / "run")
     assert sum("averaged" in line for line in lines) == 1 and lines == sorted(lines, key=lambda line: line["step"])
+
+
+def test_a_run_killed_when_all_is_saved_leaves_no_epoch_behind(straight, tmp_path, monkeypatch):
+    settings, run = straight
+    monkeypatch.setattr(EpochAverage, "clear", lambda _: kill())
+    with pytest.raises(Stopped):
+        train(settings, out=tmp_path / "run")
+    monkeypatch.undo()
+    assert list((tmp_path / "run" / "last").glob("epoch-*"))
+    train(choose_resumed(tmp_path / "run", {}), resume=tmp_path / "run")
+    assert files_of(tmp_path / "run") == files_of(run)
+    assert [path.name for path in (tmp_path / "run" / "last").iterdir()] == ["state.safetensors"]
