@@ -55,6 +55,8 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({"dropout": 1.0}, ["dropout is 1.0", "below 1"]),
         ({"joint_vocabulary": 1}, ["joint_vocabulary is 1", "true or false"]),
         ({"device": "tpu"}, ["device: 'tpu'", "cpu, cuda"]),
+        ({"device": "cuda", "model": "recurrent"}, ["recurrent layers have kernels for the CPU only", "--device cpu"]),
+        ({"device": "cuda", "score": "additive"}, ["additive scores have kernels for the CPU only", "--device cpu"]),
         ({"tokenizer": ["bpe"]}, ["tokenizer", "words, characters, bpe"]),
         ({"tie_embeddings": "all"}, ["--joint-vocabulary"]),
         ({"weight_decay": 0.1}, ["--optimizer adamw"]),

@@ -79,7 +79,7 @@ class MultiHeadAttention(Module):
         query, keys, _ = self._three(x, memory)
         if self.score is not None:
             return self.score.weights(self.score.query(query), self.score.key(keys), causal, lengths)
-        query, keys, lengths = (None if array is None else devices.host(array) for array in (query.data, keys.data, lengths))
+        query, keys, lengths = map(devices.host, (query.data, keys.data, lengths))
         return attention_weights(query, keys, self.n_heads, causal, lengths, None, self.n_kv_heads, self.window if causal else None)
 
     def _projection(self, x, start=0):

@@ -8,7 +8,7 @@ import numpy as np
 from ..autograd import fused, op
 from ..autograd.ops import concatenate, exp, square, sum
 from ..kernels.additive_attention import additive_attention as _additive, additive_attention_backward as _additive_backward
-from ..kernels.attention.reference import attention_weights
+from ..kernels.runtime import devices
 from .layers import Linear, xavier_uniform
 from .module import Module, Parameter
 
@@ -47,8 +47,10 @@ class ScaledDot(Module):
         return fused.attention(query, keys, values, heads=self.heads, **options)
 
     def weights(self, query, keys, causal=False, lengths=None):
-        """Who looks where: (batch, heads, query time, key time), rows summing to 1, as an array."""
-        return attention_weights(query.data, keys.data, self.heads, causal, lengths)
+        """Who looks where: (batch, heads, query time, key time), rows summing to 1, as an array in main memory."""
+        from ..kernels.attention.reference import attention_weights
+
+        return attention_weights(devices.host(query.data), devices.host(keys.data), self.heads, causal, devices.host(lengths))
 
 
 class Dot(ScaledDot):
@@ -117,4 +119,5 @@ class Additive(ScaledDot):
         return additive_attention(query, keys, values, self.weight, heads=self.heads, **options)
 
     def weights(self, query, keys, causal=False, lengths=None):
-        return _additive.reference(query.data, keys.data, keys.data, self.weight.data, self.heads, causal, lengths)[1]
+        query, keys, weight, lengths = map(devices.host, (query.data, keys.data, self.weight.data, lengths))
+        return _additive.reference(query, keys, keys, weight, self.heads, causal, lengths)[1]

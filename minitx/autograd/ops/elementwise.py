@@ -66,7 +66,7 @@ def power(x, y):
 @power.vjp
 def _(g, x, y, out, needs):
     # 0 ** 0 = 1 is constant in x, and 0 ** y = 0 is constant in y: neither may become 0 · inf
-    gx = g * (y * x ** np.where(_values(y) == 0, 1, y - 1)) if needs[0] else None
+    gx = g * (y * x ** (y - (_values(y) != 0))) if needs[0] else None
     gy = g * out * np.log(np.where(_values(x) == 0, 1, x)) if needs[1] else None
     return gx, gy
 
@@ -241,7 +241,7 @@ def _clip(x, *, low=None, high=None):
 @_clip.vjp
 def _(g, x, low, high):
     x = _values(x)
-    inside = np.ones(x.shape, bool) if low is None else x >= low
+    inside = True if low is None else x >= low
     return g * (inside if high is None else inside & (x <= high))
 
 

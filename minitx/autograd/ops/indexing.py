@@ -2,6 +2,7 @@
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
+from ...kernels.runtime import devices
 from ..graph import op
 from .elementwise import _values, where
 from .shape import moveaxis, ravel
@@ -23,9 +24,10 @@ def getitem(x, index):
 @op
 def scatter(x, *, index, shape):
     """Zeros of `shape` to which x was added at `index`: the adjoint of `getitem`."""
-    out = np.zeros_like(x, shape=shape)
+    library = devices.library(devices.of(x))
+    out = library.zeros(shape, x.dtype)
     if _may_repeat(index):
-        np.add.at(out, index, x)
+        library.add.at(out, index, x)
     else:
         out[index] = x
     return out
@@ -48,7 +50,7 @@ def take_along_axis(x, indices, axis=-1):
         x, axis = ravel(x), 0
     (axis,) = normalize_axis_tuple(axis, x.ndim, "take_along_axis")
     places = [np.arange(n).reshape([-1 if j == i else 1 for j in range(x.ndim)]) for i, n in enumerate(x.shape)]
-    return getitem(x, (*places[:axis], np.asarray(_values(indices)), *places[axis + 1:]))
+    return getitem(x, (*places[:axis], _values(indices), *places[axis + 1:]))
 
 
 @op(differentiable=False)
@@ -66,12 +68,12 @@ def sort(x, axis=-1):
 
 def tril(x, k=0):
     """The lower triangle, up to the k-th diagonal; zeros above."""
-    return where(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), x, x.dtype.type(0))
+    return where(devices.place(np.tri(x.shape[-2], x.shape[-1], k, dtype=bool), _values(x)), x, x.dtype.type(0))
 
 
 def triu(x, k=0):
     """The upper triangle, from the k-th diagonal; zeros below."""
-    return where(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), x.dtype.type(0), x)
+    return where(devices.place(np.tri(x.shape[-2], x.shape[-1], k - 1, dtype=bool), _values(x)), x.dtype.type(0), x)
 
 
 def diagonal(x, offset=0, axis1=0, axis2=1):
@@ -103,9 +105,9 @@ def _frozen(index):
     if isinstance(index, tuple):
         return tuple(_frozen(part) for part in index)
     index = _values(index)
-    return np.array(index) if isinstance(index, (np.ndarray, list)) else index
+    return np.array(index) if isinstance(index, list) else devices.frozen(index)
 
 
 def _may_repeat(index):
     parts = index if isinstance(index, tuple) else (index,)
-    return any(isinstance(part, np.ndarray) and part.dtype != bool for part in parts)
+    return any(getattr(part, "ndim", 0) and part.dtype != bool for part in parts)

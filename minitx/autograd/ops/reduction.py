@@ -95,7 +95,7 @@ def _(g, shapes, axis):
 @op
 def logsumexp(x, *, axis=None, keepdims=False):
     """log Σ exp(x), without overflow; −inf where all inputs are −inf."""
-    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.max(x, axis=axis, keepdims=True) if x.size else np.sum(x, axis=axis, keepdims=True) - np.inf
     top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
     with np.errstate(divide="ignore"):
         out = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top

@@ -41,7 +41,7 @@ def check(parameter, gradient, m, v, step):
             raise ValueError(f"adam: {name} is {array.dtype} {array.shape} but parameter is {parameter.dtype} "
                              f"{parameter.shape}; they must be alike")
     for name, array in (("parameter", parameter), ("m", m), ("v", v)):
-        if not (array.flags.c_contiguous and array.flags.writeable):
+        if not (array.flags.c_contiguous and getattr(array.flags, "writeable", True)):
             raise ValueError(f"adam: {name} is changed in place and must be contiguous and writeable; pass a .copy()")
     if step < 1:
         raise ValueError(f"adam: step is {step}, but steps are counted from 1: the corrections divide by 1 − βᵗ")

@@ -42,7 +42,7 @@ def _dispatcher(package, name):
         if implementation is None:
             if chosen == "cpu":
                 threads.start()
-            implementation = implementations[chosen] = getattr(importlib.import_module(f"{package}.{chosen}"), name)
+            implementation = implementations[chosen] = _find(package, chosen, name)
         if threads.lock is None:
             return implementation(*args, **kwargs)
         with threads.lock:
@@ -55,6 +55,16 @@ def _dispatcher(package, name):
     call.__name__ = call.__qualname__ = name
     call.__doc__ = f"{name} of `{package}.reference`, served by the file that fits the arrays' device."
     return call
+
+
+def _find(package, chosen, name):
+    """Function `name` in the file `chosen` of a kernel's folder."""
+    try:
+        return getattr(importlib.import_module(f"{package}.{chosen}"), name)
+    except ModuleNotFoundError as error:
+        if error.name != f"{package}.{chosen}":
+            raise
+        raise NotImplementedError(f"{name}: it has no kernel for the GPU; compute it in main memory, as x.to('cpu') or model.to('cpu') do") from None
 
 
 def _device(package, name, args):
