@@ -5,7 +5,7 @@ from ..data.batches import BOS, EOS
 from ..kernels.softmax import log_softmax
 from .beam import Hypothesis
 from .limits import FREE, forced_words, length_limits
-from .sampling import Dice, draw
+from .sampling import Dice
 
 
 def sample(model, source, lengths, sampling, n=1, seed=0, max_length=None, prefixes=None):
@@ -27,7 +27,7 @@ def sample(model, source, lengths, sampling, n=1, seed=0, max_length=None, prefi
         logits = model.step(ids, cache)  # (rows, vocabulary)
         likely = log_softmax(logits)
         logits[:, :EOS] = -np.inf
-        ids = draw(sampling.filtered(logits, [said[row] for row in rows]), dice.roll(rows))
+        ids = sampling.choose(logits, [said[row] for row in rows], dice, rows)
         if words < forced.shape[1]:
             wanted = forced[rows // n, words]
             ids = np.where(wanted == FREE, ids, wanted).astype(np.int32)

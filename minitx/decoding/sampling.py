@@ -8,10 +8,12 @@ import numpy as np
 
 from ..errors import UserError
 
+_BLOCKS = 64  # that a vocabulary is cut into to find its few largest logits
+
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen; `filtered` applies every filter that is on.
+    """How the next token is chosen: `choose` draws it, from what `filtered` leaves of the logits.
 
     Attributes:
         temperature: above 1 the improbable becomes likelier, below 1 less likely; 0 is greedy.
@@ -37,6 +39,13 @@ class Sampling:
             value = getattr(self, name)
             if not (holds and np.isfinite(value)):
                 raise UserError(f"{name} is {value} but must be {wanted}")
+
+    def choose(self, logits, said, dice, rows):
+        """The next id of each row: (rows,) int32. Arguments: those of `filtered`, and the `Dice` that these `rows` roll."""
+        uniform = dice.roll(rows)
+        if self.temperature == 0 and self.repetition_penalty == 1:  # no filter removes the likeliest
+            return logits.argmax(axis=1).astype(np.int32)
+        return draw(self.filtered(logits, said), uniform)
 
     def filtered(self, logits, said):
         """Logits (rows, vocabulary) after all filters, in float64; `said` holds, for each row, the ids so far, the prompt's included."""
@@ -75,20 +84,37 @@ def top_k(logits, k):
     """Keep the k largest logits of each row (Fan et al. 2018, section 5.4); of equals, those that come first in the vocabulary."""
     if k >= logits.shape[1]:
         return logits.copy()
-    least = np.partition(logits, -k, axis=1)[:, -k, None]  # (rows, 1): the k-th largest
-    kept, equal = logits > least, logits == least
-    kept |= equal & (equal.cumsum(axis=1) <= k - kept.sum(axis=1, keepdims=True))
-    return np.where(kept, logits, -np.inf)
+    n, some = logits.shape[1] // _BLOCKS, logits
+    if n > 4 * k:  # k blocks have a largest one that is no less than the k-th largest of all these, so nothing below that is wanted
+        blocks = logits[:, :n * _BLOCKS].reshape(-1, _BLOCKS, n).max(axis=1)  # (rows, n)
+        some = _some(logits, logits >= np.partition(blocks, -k, axis=1)[:, -k, None])[1]
+    return np.where(_largest(logits, np.partition(some, -k, axis=1)[:, -k, None], k), logits, -np.inf)
 
 
 def top_p(logits, p):
     """Keep the fewest most probable ids of each row that together have probability p or more (Holtzman et al. 2020, section 3.1)."""
-    order = np.argsort(-logits, axis=1, kind="stable")
-    ranked = np.take_along_axis(probabilities(logits), order, axis=1)
+    shares = probabilities(logits)
+    ranked = -np.sort(-_some(shares, ~(shares < (1 - p) / logits.shape[1]))[1], axis=1)  # all the others together have less than 1 − p
     likelier = np.cumsum(ranked, axis=1)[:, :-1]  # the probability of all before the second, the third …
-    kept = np.ones(logits.shape, bool)
-    np.put_along_axis(kept, order[:, 1:], likelier < p, axis=1)
-    return np.where(kept, logits, -np.inf)
+    count = 1 + (likelier < p).sum(axis=1, keepdims=True)
+    return np.where(_largest(shares, np.take_along_axis(ranked, count - 1, axis=1), count), logits, -np.inf)
+
+
+def _largest(values, least, count):
+    """Which of `values` (rows, vocabulary) are the `count` largest of their row, the smallest of which is `least` (rows, 1): of equals the first ones."""
+    kept = values >= least
+    if np.any(kept.sum(axis=1, keepdims=True) > count):
+        more, equal = values > least, values == least
+        kept = more | equal & (equal.cumsum(axis=1) <= count - more.sum(axis=1, keepdims=True))
+    return kept
+
+
+def _some(values, wanted):
+    """(columns, `values` (rows, vocabulary) there): those in which some row's is `wanted`, or all of them when these are most."""
+    columns = np.flatnonzero(wanted.any(axis=0))
+    if len(columns) > values.shape[1] // 2:
+        return np.arange(values.shape[1]), values
+    return columns, values[:, columns]
 
 
 def min_p(logits, p):
@@ -98,9 +124,10 @@ def min_p(logits, p):
 
 def draw(logits, uniform):
     """One id for each row of logits: the first at which the cumulative probability exceeds `uniform` (rows,), numbers from [0, 1)."""
+    columns, logits = _some(logits, logits != -np.inf)
     cumulative = np.cumsum(probabilities(logits), axis=1)
     cumulative /= cumulative[:, -1:]  # so that rounding leaves nothing above the last that may be said
-    return (cumulative <= uniform[:, None]).sum(axis=1).astype(np.int32)
+    return columns[(cumulative <= uniform[:, None]).sum(axis=1)].astype(np.int32)
 
 
 def probabilities(logits):

@@ -62,6 +62,30 @@ def test_min_p_keeps_what_has_that_share_of_the_likeliest(p, expected):
     assert kept(min_p(logits_of(SHARES), p)) == [expected]
 
 
+@pytest.mark.parametrize("k", [1, 3, 20, 150, 390])
+def test_the_largest_of_many_are_those_of_the_whole_row(k):
+    """Vocabularies that are searched in blocks: their ends, and equals, count as well."""
+    logits = np.random.default_rng(k).integers(-1000, 1000, (3, 50_021)).astype(np.float64)
+    logits[0, 50_020] = logits[1, 0] = 2000
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
+    assert kept(top_k(logits, k)) == np.sort(order, axis=1).tolist()
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 8.0])
+def test_top_p_of_many_keeps_the_fewest_that_reach_p(spread):
+    logits = np.random.default_rng(1).normal(0, spread, (3, 5_000))
+    for row, shares, ids in zip(logits, probabilities(logits), kept(top_p(logits, 0.9))):
+        assert row[ids].min() > np.delete(row, ids).max()
+        assert shares[ids].sum() >= 0.9 > shares[ids].sum() - shares[ids].min()
+
+
+@pytest.mark.parametrize("penalty, expected", [(1.0, [3, 0]), (4.0, [1, 0])])
+def test_greedily_the_likeliest_is_chosen_whatever_is_filtered_and_after_the_penalty(penalty, expected):
+    logits = np.float32([[-1.0, 2.0, -1.0, 3.0], [5.0, 0.0, 0.0, 5.0]])
+    found = Sampling(temperature=0, top_k=2, top_p=0.5, min_p=0.5, repetition_penalty=penalty).choose(logits, [[3], [1]], Dice(0, [0, 1]), [0, 1])
+    assert found.dtype == np.int32 and found.tolist() == expected
+
+
 def test_rows_are_filtered_apart():
     logits = logits_of([[0.1, 0.4, 0.2, 0.3], [0.97, 0.01, 0.01, 0.01]])
     assert kept(top_p(logits, 0.85)) == [[1, 2, 3], [0]]
