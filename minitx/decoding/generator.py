@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.batches import BOS, EOS, PAD, UNK
 from ..errors import UserError
-from .sampling import Dice, Sampling, draw, probabilities
+from .sampling import Dice, Sampling, probabilities
 
 _LEAVE = 0.25  # finished samples leave when they are this share of the batch: it costs a copy of the others' cache
 _KEPT = 0.75  # of a full context that the model goes on with; the rest is forgotten
@@ -57,6 +57,7 @@ class Generator:
     def __init__(self, model, tokenizer, settings=None, end=(), never=(PAD, BOS, EOS, UNK)):
         self.model, self.tokenizer, self.settings = model.eval(), tokenizer, settings
         self.end, self.never = end, list(never)
+        self._barred = None  # (vocabulary,): what is added to logits
 
     def generate(self, prompts="", n=1, max_tokens=200, stop=(), seed=0, **sampling):
         """What comes after each prompt, without the prompt.
@@ -122,8 +123,8 @@ class Generator:
                 logits, cache = self._start([samples[row].context(self.model.max_length) for row in rows], left - 1)
             elif logits is None:
                 logits = self.model.step(np.array([samples[row].ids[-1] for row in rows], np.int32), cache)
-            filtered = sampling.filtered(self._allowed(logits), [samples[row].ids for row in rows])
-            for row, token in zip(rows, draw(filtered, dice.roll(rows)).tolist()):
+            said = [samples[row].ids for row in rows]
+            for row, token in zip(rows, sampling.choose(self._allowed(logits), said, dice, rows).tolist()):
                 if not samples[row].done:
                     yield row, samples[row].end() if token in self.end else samples[row].push(token)
             logits, going = None, np.flatnonzero([not samples[row].done for row in rows])
@@ -135,19 +136,24 @@ class Generator:
         yield from ((row, samples[row].end()) for row in rows if not samples[row].done)
 
     def _start(self, contexts, more):
-        """Read contexts (lists of ids) of different lengths; returns the logits (rows, vocabulary) of what comes next, and the cache for `more` ids."""
-        lengths = np.array([len(ids) - 1 for ids in contexts])
-        before = np.full((len(contexts), int(lengths.max())), PAD, np.int32)
-        for row, ids in zip(before, contexts):
-            row[:len(ids) - 1] = ids[:-1]
-        cache = self.model.start(before, lengths, min(more + 1, self.model.max_length - before.shape[1]))
-        return self.model.step(np.array([ids[-1] for ids in contexts], np.int32), cache), cache
+        """Read contexts (lists of ids) of different lengths, each once; returns the logits (rows, vocabulary) of what comes next, and the cache for `more` ids."""
+        places = {}
+        rows = [places.setdefault(tuple(ids), len(places)) for ids in contexts]
+        lengths = np.array([len(ids) for ids in places])
+        before = np.full((len(places), int(lengths.max())), PAD, np.int32)
+        for row, ids in zip(before, places):
+            row[:len(ids)] = ids
+        logits, cache = self.model.read(before, lengths, min(more, self.model.max_length - before.shape[1]))
+        if len(places) < len(contexts):
+            cache.select(np.array(rows))
+        return logits[rows], cache
 
     def _allowed(self, logits):
         """A copy of the logits, without the ids that are never said."""
-        logits = logits.copy()
-        logits[:, self.never] = -np.inf
-        return logits
+        if self._barred is None:
+            self._barred = np.zeros(logits.shape[1], logits.dtype)
+            self._barred[self.never] = -np.inf
+        return logits + self._barred
 
 
 class _Sample:

@@ -104,13 +104,25 @@ class DecoderOnly(Module):
 
         Only the first `lengths` (rows,) of each row are real; by default all. `capacity`: how many ids will follow, by default as many as the model takes.
         """
+        return self._read(ids, lengths, capacity)[1]
+
+    def read(self, ids, lengths=None, capacity=None):
+        """`start`, and what may come next: logits (rows, vocabulary) of the id after each row, of which none is empty, in main memory; and the `Cache`."""
+        hidden, cache = self._read(ids, lengths, capacity)
+        ends = devices.place(np.arange(len(ids)) * ids.shape[1] + cache.lengths - 1, hidden.data)
+        with no_grad():
+            return devices.host(fused.linear(hidden.reshape(-1, self.d_model)[ends], self.output_weight).data), cache
+
+    def _read(self, ids, lengths, capacity):
+        """The last hidden vectors (rows, time, d_model), and the cache."""
         rows, time = ids.shape
         cache = Cache(rows, len(self.layers), self.max_length if capacity is None else time + capacity)
+        hidden = None
         if time:
             with no_grad():
-                self.decode(ids, cache)
+                hidden = self.decode(ids, cache)
             cache.lengths = np.full(rows, time) if lengths is None else np.asarray(lengths, np.int64)
-        return cache
+        return hidden, cache
 
     def step(self, ids, cache):
         """Logits (rows, vocabulary) of the id after `ids` (rows,), the ids chosen last; an array in main memory."""

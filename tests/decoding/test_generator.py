@@ -25,8 +25,9 @@ class Scripted:
     def eval(self):
         return self
 
-    def start(self, ids, lengths, capacity):
-        return ScriptedCache(list(range(len(ids))), np.asarray(lengths))
+    def read(self, ids, lengths, capacity):
+        cache = ScriptedCache(list(range(len(ids))), np.asarray(lengths))
+        return self.step(np.zeros(len(ids)), cache), cache
 
     def step(self, ids, cache):
         self.rows.append(len(ids))
@@ -43,7 +44,8 @@ class ScriptedCache:
         self.numbers, self.lengths, self.said = numbers, lengths, 0
 
     def select(self, rows):
-        self.numbers, self.lengths = [self.numbers[row] for row in rows], self.lengths[rows]
+        kept = len(rows) <= len(self.numbers)  # more rows: samples that read one prompt together go apart
+        self.numbers, self.lengths = [self.numbers[row] for row in rows] if kept else list(range(len(rows))), self.lengths[rows]
 
 
 def scripted(*scripts, tokenizer=CHARACTERS):
@@ -183,6 +185,16 @@ def test_samples_that_have_ended_leave_the_batch():
     generator = scripted("a.", "a dog.", "a cat and.", "a dog saw it.")
     assert generator.generate(list("abcd"), max_tokens=50, stop=".") == ["a", "a dog", "a cat and", "a dog saw it"]
     assert generator.model.rows == [4] * 2 + [3] * 4 + [2] * 4 + [1] * 3
+
+
+def test_samples_of_one_prompt_read_it_once():
+    generator = scripted("a dog", "a cat")
+    assert generator.generate(["a", "b", "a"], n=2, max_tokens=5) == [["a dog", "a cat"]] * 3
+    assert generator.model.rows == [2] + [6] * 4
+    random = random_generator()
+    found = random.generate(["the", "a cat", "the"], n=3, max_tokens=9, seed=2)
+    assert found[0] == found[2] == random.generate("the", n=3, max_tokens=9, seed=2) and found[1] == random.generate("a cat", n=3, max_tokens=9, seed=2)
+    assert len(set(found[0])) == 3 and not set(found[0]) & set(found[1])
 
 
 def test_the_end_of_a_text_ends_it_where_the_model_knows_one():
