@@ -17,7 +17,6 @@ where the word stands. Each step is small. We take them one by one, and check wh
 # a word: padding, begin, end, and "unknown".
 import numpy as np
 
-import minitx as mx
 from lesson import BLUE, COLOURS, GREY, ORANGE, claim, grid, myth, panels, picture, table
 from minitx.data import toy
 from minitx.data.tokenizers import Tokenizer
