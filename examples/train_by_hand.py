@@ -4,7 +4,7 @@
 
 The model reads an English sentence and learns to say it in Spanish. It learns by teacher forcing: at every position it
 is given the true words so far and must name the next one, whatever it would have said itself. One pass through the
-model answers all positions at once, because the causal mask (see what_a_mask_hides.py) keeps each from reading ahead.
+model answers all positions at once, because the causal mask (lesson 6) keeps each from reading ahead.
 """
 import argparse
 from itertools import takewhile
