@@ -3,6 +3,7 @@ import numpy as np
 
 from ..autograd import Tensor, fused, random
 from ..kernels.runtime import devices
+from .batch_norm import BatchNorm
 from .module import Module, Parameter
 
 
@@ -63,11 +64,11 @@ class LayerNorm(Module):
         self.bias = Parameter(np.zeros(features, np.float32)) if bias else None
         self.eps = eps
 
-    def forward(self, x):
-        """x (..., features)."""
+    def forward(self, x, real=None):
+        """x (..., features); `real`, which positions count, is a question for `BatchNorm` alone: here each is on its own."""
         return fused.layer_norm(x, self.weight, self.bias, eps=self.eps)
 
-    def add(self, x, residual, p=0.0):
+    def add(self, x, residual, p=0.0, real=None):
         """The norm of residual + dropout(x), in one pass."""
         return fused.add_layer_norm(x, residual, self.weight, self.bias, eps=self.eps, p=p, key=random.next_key() if p else 0)
 
@@ -79,19 +80,21 @@ class RMSNorm(Module):
         self.weight = Parameter(np.ones(features, np.float32))
         self.eps = eps
 
-    def forward(self, x):
+    def forward(self, x, real=None):
         """x (..., features)."""
         return fused.rms_norm(x, self.weight, eps=self.eps)
 
-    def add(self, x, residual, p=0.0):
+    def add(self, x, residual, p=0.0, real=None):
         """The norm of residual + dropout(x)."""
         return self(residual + fused.dropout(x, p))
 
 
 def Norm(kind, features, eps=1e-5, bias=True):
-    """A `LayerNorm` ("layer") or an `RMSNorm` ("rms")."""
+    """A `LayerNorm` ("layer"), an `RMSNorm` ("rms") or a `BatchNorm` ("batch"); all take x and which of its positions are real."""
+    if kind == "batch":
+        return BatchNorm(features, eps, bias)
     if kind not in ("layer", "rms"):
-        raise ValueError(f"normalization: {kind!r} is not one of layer, rms")
+        raise ValueError(f"normalization: {kind!r} is not one of layer, rms, batch")
     return LayerNorm(features, eps, bias) if kind == "layer" else RMSNorm(features, eps)
 
 

@@ -1,4 +1,5 @@
 """`Module`: a part of a model that knows its parameters by name, with PyTorch's names for everything."""
+import contextlib
 import copy
 
 from ..autograd import Tensor
@@ -82,6 +83,18 @@ class Module:
     def eval(self):
         """Switch dropout and the like off; returns the module."""
         return self.train(False)
+
+    @contextlib.contextmanager
+    def trial(self):
+        """Within the block the module is in training, for passes that leave no trace: afterwards its mode and buffers (running statistics) are as before."""
+        training, before = self.training, [(buffer, buffer.data.copy()) for buffer in self.buffers()]
+        self.train()
+        try:
+            yield
+        finally:
+            self.train(training)
+            for buffer, array in before:
+                buffer.data[...] = array
 
     def zero_grad(self):
         """Forget all gradients."""

@@ -50,10 +50,9 @@ def _needs(model, pairs):
     What the tape of a small batch keeps is the peak of a step to within a tenth: the backward pass frees as it goes.
     """
     batch = make_batch(pairs[:_FEW])
-    training = model.training
-    loss, counted = model.train().loss(batch), {}
+    with model.trial():
+        loss, counted = model.loss(batch), {}
     kept = sum(kept_bytes(node, counted) for node in reachable([loss], 0))
-    model.train(training)
     return 3 * sum(parameter.data.nbytes for parameter in model.parameters()), kept / (batch.source.size + batch.target_in.size)
 
 

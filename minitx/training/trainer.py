@@ -114,13 +114,13 @@ class Trainer:
     def seconds_per_update(self, tries=3):
         """How long an update takes here, measured on the first batches, which are then forgotten: nothing is changed."""
         position, times = self.batches.state(), []
-        self.model.train()
-        for _ in range(tries):
-            start = time.perf_counter()
-            batches = [self.batches.next() for _ in range(self.settings.accumulate)]
-            self._gradients(batches, 1)
-            self.optimizer.gradient_norm()
-            times.append(time.perf_counter() - start)
+        with self.model.trial():
+            for _ in range(tries):
+                start = time.perf_counter()
+                batches = [self.batches.next() for _ in range(self.settings.accumulate)]
+                self._gradients(batches, 1)
+                self.optimizer.gradient_norm()
+                times.append(time.perf_counter() - start)
         self.optimizer.zero_grad()
         self.batches.restore(position)
         return sorted(times)[len(times) // 2]

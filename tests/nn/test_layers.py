@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from minitx import random, tensor
-from minitx.nn import Dropout, Embedding, LayerNorm, Linear, Norm, Positions, RMSNorm, Rotary, sinusoidal_positions
+from minitx.nn import BatchNorm, Dropout, Embedding, LayerNorm, Linear, Norm, Positions, RMSNorm, Rotary, sinusoidal_positions
 
 X = np.random.default_rng(0).normal(size=(2, 5, 8)).astype(np.float32)
 
@@ -69,8 +69,9 @@ def test_an_rms_norm_leaves_a_mean_square_of_one():
 def test_norms_are_chosen_by_name():
     assert isinstance(Norm("rms", 8, eps=1e-3), RMSNorm) and Norm("rms", 8, eps=1e-3).eps == 1e-3
     assert isinstance(Norm("layer", 8), LayerNorm) and Norm("layer", 8, 1e-3).eps == 1e-3 and Norm("layer", 8, bias=False).bias is None
-    with pytest.raises(ValueError, match="normalization: 'batch' is not one of layer, rms"):
-        Norm("batch", 8)
+    assert isinstance(Norm("batch", 8), BatchNorm) and Norm("batch", 8, 1e-3).eps == 1e-3 and Norm("batch", 8, bias=False).bias is None
+    with pytest.raises(ValueError, match="normalization: 'group' is not one of layer, rms, batch"):
+        Norm("group", 8)
 
 
 # Rotary positions
