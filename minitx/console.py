@@ -172,6 +172,10 @@ class Console(Silent):
         both = "" if settings.model == "decoder-only" else f"{settings.n_layers} + "
         layers, of = f"{both}{_count(settings.n_layers, 'layer')}", f"d_model {settings.d_model}"
         kind = [_count(settings.n_heads, 'head'), of, f"d_ff {settings.d_ff}", f"{settings.norm}-norm"]
+        if settings.normalization != "layer":
+            kind.append(f"{settings.normalization} norm")
+        if settings.experts > 1:
+            kind.append(f"{settings.experts} experts, {settings.experts_per_token} for each token")
         if settings.model == "recurrent":
             kind = [settings.cell.upper(), of, f"{'no' if settings.score == 'none' else settings.score} attention"]
         self._line(", ".join([settings.model, layers, *kind]), indent=2)

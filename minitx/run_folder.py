@@ -83,14 +83,14 @@ def build_model(settings, source_vocabulary, target_vocabulary):
     def chosen(*names):
         return {name: getattr(settings, name) for name in ("d_model", "n_layers", "dropout", "attention_dropout", "seed", *names)}
 
-    of_transformers = ("n_heads", "d_ff", "activation_dropout", "activation", "positions")
+    of_transformers = ("n_heads", "d_ff", "activation_dropout", "activation", "positions", "normalization", "experts", "experts_per_token", "balance")
     if settings.model == "encoder-decoder":
         model = EncoderDecoder(source_vocabulary, target_vocabulary, **chosen(*of_transformers, "norm", "score", "tie_embeddings", "max_length"))
     elif settings.model == "recurrent":
         options = chosen("cell", "score", "context", "bidirectional", "tie_embeddings", "max_length")
         model = RecurrentTranslator(source_vocabulary, target_vocabulary, **options)
     else:
-        options = chosen(*of_transformers, "normalization", "bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
+        options = chosen(*of_transformers, "bias") | {"tie_embeddings": settings.tie_embeddings != "none"}
         options |= {"n_kv_heads": settings.n_kv_heads or None, "window": settings.window or None}
         model = (PrefixLanguageModel(target_vocabulary, max_length=settings.max_length, **options) if settings.text is None else
                  DecoderOnly(target_vocabulary, max_length=settings.block, **options))

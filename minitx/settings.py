@@ -53,8 +53,9 @@ class Settings:
     activation_dropout: float | None = _setting(
         None, "the same behind the feed-forward network's activation; as --dropout when not given", "Model", at_least=0, below=1)
     attention_dropout: float = _setting(0.0, "the same of the attention weights", "Model", at_least=0, below=1)
-    norm: Literal["pre", "post"] = _setting("pre", "layer norm before each sub-layer, or after it as in 2017", "Model")
-    normalization: Literal["layer", "rms"] = _setting("layer", "layer norm, or RMS norm (decoder-only)", "Model")
+    norm: Literal["pre", "post"] = _setting("pre", "a norm before each sub-layer, or after it as in 2017", "Model")
+    normalization: Literal["layer", "rms", "batch"] = _setting(
+        "layer", "of each token by itself, layer norm or RMS norm; batch: of each feature over all tokens of a batch", "Model")
     activation: Literal["relu", "gelu", "swiglu"] = _setting(
         "relu", "between the feed-forward network's two layers; swiglu: decoder-only", "Model")
     positions: Literal["sinusoidal", "learned", "rotary", "none"] = _setting(
@@ -69,6 +70,9 @@ class Settings:
         "auto", "where a recurrent decoder reads the source: where it starts, beside each word, or behind its state; "
         "auto: start without attention, else output", "Model")
     bidirectional: bool = _setting(False, "a recurrent encoder also reads from the right", "Model")
+    experts: int = _setting(1, "feed-forward networks per layer, of which a router gives each token some", "Model", at_least=1, at_most=1024)
+    experts_per_token: int = _setting(2, "how many of the experts each token takes", "Model", at_least=1, at_most=1024)
+    balance: float = _setting(0.01, "weight of the loss by which experts come to share the work", "Model", at_least=0, at_most=1000)
     tie_embeddings: Literal["none", "decoder", "all"] = _setting(
         "decoder", "target embedding = output layer (decoder), = source embedding too (all)", "Model")
 
@@ -178,6 +182,8 @@ class Settings:
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise UserError(f"d_model is {self.d_model} but sinusoidal positions, pairs of sine and cosine, need an "
                             f"even one; try {self.d_model + 1}, or --positions learned")
+        if self.experts > 1 and self.experts_per_token > self.experts:
+            raise UserError(f"experts_per_token is {self.experts_per_token} but there are {self.experts} experts; take at most as many")
         if self.model == "encoder-decoder":
             return
         if self.text is None and not self.joint_vocabulary:
@@ -225,14 +231,15 @@ class Settings:
 
 _NOT_RECURRENT = {"cell": ("gru",), "context": ("auto",), "bidirectional": (False,)}
 _TAKEN = {
-    "encoder-decoder": {"n_kv_heads": (0,), "normalization": ("layer",), "activation": ("relu", "gelu"), "positions": ("sinusoidal", "learned", "none"),
+    "encoder-decoder": {"n_kv_heads": (0,), "activation": ("relu", "gelu"), "positions": ("sinusoidal", "learned", "none"),
                         "window": (0,), "bias": (True,), "score": ("additive", "bilinear", "dot", "scaled-dot", "cosine"), **_NOT_RECURRENT},
     "decoder-only": {"norm": ("pre",), "score": ("scaled-dot",), **_NOT_RECURRENT},
     "recurrent": {},
 }
 """What each model takes of the settings that another has more choices for."""
 
-_SILENT = ("n_heads", "n_kv_heads", "d_ff", "activation_dropout", "norm", "normalization", "activation", "positions", "window", "bias")
+_SILENT = ("n_heads", "n_kv_heads", "d_ff", "activation_dropout", "norm", "normalization", "activation", "positions", "window", "bias",
+           "experts", "experts_per_token", "balance")
 """Settings that say nothing about a recurrent model."""
 
 PRESETS = {
@@ -329,6 +336,9 @@ def _check_named(named, text, model):
     for name in _SILENT if model == "recurrent" else ():
         if name in named:
             raise UserError(f"{name} says nothing about a recurrent model; drop --{name.replace('_', '-')}, or take --model encoder-decoder")
+    for name in ("experts_per_token", "balance") if named.get("experts", 1) == 1 else ():
+        if name in named:
+            raise UserError(f"{name} says nothing about a single feed-forward network; add --experts 4, or drop --{name.replace('_', '-')}")
     silent = ("batch_tokens", "joint_vocabulary", "max_length") if text else ("batch_sequences", "block", "validation_tail")
     for name in silent:
         if name in named:

@@ -76,7 +76,7 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({**TEXT, "positions": "rotary", "d_model": 12}, ["3 features", "--d-model 16"]),
         ({"model": "decoder-only"}, ["one vocabulary", "--joint-vocabulary"]),
         ({"n_kv_heads": 2}, ["n_kv_heads is 2", "drop --n-kv-heads", "--model decoder-only"]),
-        ({"normalization": "rms"}, ["normalization is rms", "--model decoder-only"]),
+        ({"experts": 2, "experts_per_token": 3}, ["experts_per_token is 3", "2 experts"]),
         ({"activation": "swiglu"}, ["activation is swiglu", "--model decoder-only"]),
         ({"positions": "rotary"}, ["positions is rotary", "--model decoder-only"]),
         ({"window": 8}, ["window is 8", "--model decoder-only"]),
@@ -222,6 +222,17 @@ def test_bytes_that_are_not_text_are_a_damaged_run(tmp_path):
     (tmp_path / "config.json").write_bytes(b"\xff\xfe{")
     with pytest.raises(UserError, match="damaged"):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize("named, said", [
+    ({"experts_per_token": 1}, "experts_per_token says nothing about a single feed-forward network; add --experts 4"),
+    ({"balance": 0.1, "experts": 1}, "balance says nothing about a single"),
+    ({"experts": 4, "model": "recurrent"}, "experts says nothing about a recurrent model"),
+])
+def test_experts_are_asked_for_before_their_number_per_token(named, said):
+    with pytest.raises(UserError, match=said):
+        choose(named)
+    assert choose({"experts": 4, "experts_per_token": 1})[0].experts == 4
 
 
 def test_a_recurrent_model_refuses_what_says_nothing_about_it():

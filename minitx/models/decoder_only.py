@@ -12,7 +12,7 @@ import numpy as np
 
 from ..autograd import fused, no_grad
 from ..kernels.runtime import devices
-from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary, Zeros
+from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary, Zeros, balanced
 
 PAD = 0
 
@@ -27,25 +27,27 @@ class DecoderOnly(Module):
         n_layers: how many; d_ff: hidden features of the feed-forward networks, by default 4 · d_model, or with gates two thirds of that.
         dropout: of embeddings and of what each sublayer adds; activation_dropout: behind the feed-forward activation (None: the same);
             attention_dropout: of the attention weights.
-        normalization: "layer" or "rms"; eps: what it adds to a variance or mean square.
+        normalization: "layer", "rms" or "batch"; eps: what it adds to a variance or mean square. Batch norm's statistics are over all positions, which in
+            training lets a position know a little of those behind it.
         activation: "gelu", "gelu_tanh" (as GPT-2 approximates it), "relu" or "swiglu".
         positions: "learned", "sinusoidal" or "rotary"; rotary_base, rotary_scaling: see `nn.Rotary`.
         tie_embeddings: whether the embedding is also the output layer (Press and Wolf 2017).
         bias: whether linear layers and layer norms add a learnt vector.
+        experts: feed-forward networks per layer, of which each token takes `experts_per_token`; balance: what their balancing loss weighs in training.
         window: how many positions a position sees at most, itself included; None for all.
         max_length: the longest sequence in ids; seed: of the initial weights; None: they are all zeros, to be replaced by others.
     """
 
     def __init__(self, vocabulary, *, d_model=128, n_heads=4, n_kv_heads=None, n_layers=4, d_ff=None, dropout=0.0, activation_dropout=None,
                  attention_dropout=0.0, normalization="layer", activation="gelu", positions="learned", tie_embeddings=True, bias=True, window=None, max_length=256, seed=0,
-                 eps=1e-5, rotary_base=10000.0, rotary_scaling=None):
+                 eps=1e-5, rotary_base=10000.0, rotary_scaling=None, experts=1, experts_per_token=2, balance=0.01):
         generator = Zeros() if seed is None else np.random.default_rng(seed)
         rotary = Rotary(d_model // n_heads, max_length, rotary_base, rotary_scaling) if positions == "rotary" else None
         d_ff = d_ff or (8 * d_model // 3 if activation == "swiglu" else 4 * d_model)  # with gates a third matrix: as many weights (Shazeer 2020)
         layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "activation_dropout": activation_dropout,
                  "attention_dropout": attention_dropout, "norm": "pre", "activation": activation,
                  "generator": generator, "bias": bias, "normalization": normalization, "eps": eps,
-                 "n_kv_heads": n_kv_heads, "window": window, "rotary": rotary}
+                 "n_kv_heads": n_kv_heads, "window": window, "rotary": rotary, "experts": experts, "experts_per_token": experts_per_token}
         self.embedding = Embedding(vocabulary, d_model, generator)
         self.positions = Positions("none" if rotary else positions, max_length, d_model, generator)
         self.dropout = Dropout(dropout)
@@ -55,7 +57,7 @@ class DecoderOnly(Module):
         # √d brings embeddings of variance 1/d to the size of a sinusoidal table (Vaswani et al. 2017, section 3.4), in which smaller ones would drown;
         # learnt positions are as small as they are.
         self.scale = d_model ** 0.5 if positions == "sinusoidal" else 1.0
-        self.d_model, self.max_length = d_model, max_length
+        self.d_model, self.max_length, self.balance = d_model, max_length, balance if experts > 1 else 0.0
         if seed is not None:
             self._initialise(generator)
 
@@ -76,21 +78,25 @@ class DecoderOnly(Module):
         Targets equal to `batch.ignore`, by default <pad>, do not count.
         """
         hidden = self.hidden(batch)
-        return fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data),
+        loss = fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data),
                                           label_smoothing=label_smoothing, ignore_index=getattr(batch, "ignore", PAD), reduction=reduction)
+        return balanced(loss, self, batch if reduction == "sum" else None)
 
     def hidden(self, batch):
         """The last hidden vectors (batch, time, d_model) from which `target_out` is predicted."""
         return self.decode(batch.target_in)
 
-    def decode(self, ids, cache=None):
-        """The last hidden vectors (batch, time, d_model) of ids (batch, time); with a `Cache`, of the positions that are new."""
+    def decode(self, ids, cache=None, real=None):
+        """The last hidden vectors (batch, time, d_model) of ids (batch, time); with a `Cache`, of the positions that are new.
+
+        `real` (batch, time): booleans, False for padding; by default there is none.
+        """
         x = self.embedding(ids)
         x = self.dropout(self.positions(x if self.scale == 1.0 else x * self.scale, start=0 if cache is None else cache.lengths))
         lengths = None if cache is None else cache.lengths + ids.shape[1]
         for layer, keys_and_values in zip(self.layers, cache.layers if cache is not None else [None] * len(self.layers)):
-            x = layer(x, lengths, causal=True, cache=keys_and_values)
-        return self.norm(x)
+            x = layer(x, lengths, causal=True, cache=keys_and_values, real=real)
+        return self.norm(x, real)
 
     @property
     def output_weight(self):

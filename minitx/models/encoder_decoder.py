@@ -10,7 +10,7 @@ import numpy as np
 
 from ..autograd import Tensor, fused, no_grad
 from ..kernels.runtime import devices
-from ..nn import DecoderLayer, Dropout, Embedding, EncoderLayer, KeyValueCache, LayerNorm, Linear, Module, Positions
+from ..nn import DecoderLayer, Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, balanced
 
 PAD = 0
 
@@ -25,7 +25,10 @@ class EncoderDecoder(Module):
         dropout: of embeddings and of what each sublayer adds; activation_dropout: behind the feed-forward activation (None: the same);
             attention_dropout: of the attention weights.
         score: how attention compares a query and a key, one of `nn.SCORES`.
-        norm: "post" (2017) or "pre"; activation: "relu" or "gelu"; positions: "sinusoidal", "learned" or "none".
+        norm: "post" (2017) or "pre"; normalization: "layer", "rms" or "batch". Batch norm's statistics are over all real positions, which in training lets a
+            word know a little of those behind it.
+        experts: feed-forward networks per layer, of which each token takes `experts_per_token`; balance: what their balancing loss weighs in training.
+        activation: "relu" or "gelu"; positions: "sinusoidal", "learned" or "none".
         tie_embeddings: "none"; "decoder", the target embedding is also the output layer; "all", one matrix for source, target and output
             (Press and Wolf 2017), which needs one vocabulary for both languages.
         max_length: the longest sequence in ids; seed: of the initial weights.
@@ -33,14 +36,15 @@ class EncoderDecoder(Module):
 
     def __init__(self, source_vocabulary, target_vocabulary, *, d_model=128, n_heads=4, n_layers=3, d_ff=512, dropout=0.1,
                  activation_dropout=None, attention_dropout=0.0, norm="pre", activation="relu", positions="sinusoidal", tie_embeddings="decoder", max_length=256,
-                 score="scaled-dot", seed=0):
+                 score="scaled-dot", normalization="layer", experts=1, experts_per_token=2, balance=0.01, seed=0):
         if tie_embeddings not in ("none", "decoder", "all"):
             raise ValueError(f"tie_embeddings: {tie_embeddings!r} is not one of none, decoder, all")
         if tie_embeddings == "all" and source_vocabulary != target_vocabulary:
             raise ValueError(f"tie_embeddings='all' needs one vocabulary, but there are {source_vocabulary} source and {target_vocabulary} target ids")
         generator = np.random.default_rng(seed)
         layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "activation_dropout": activation_dropout,
-                 "attention_dropout": attention_dropout, "norm": norm, "activation": activation, "generator": generator, "score": score}
+                 "attention_dropout": attention_dropout, "norm": norm, "activation": activation, "generator": generator, "score": score,
+                 "normalization": normalization, "experts": experts, "experts_per_token": experts_per_token}
         self.source_embedding = Embedding(source_vocabulary, d_model, generator)
         self.target_embedding = self.source_embedding if tie_embeddings == "all" else Embedding(target_vocabulary, d_model, generator)
         self.source_positions = Positions(positions, max_length, d_model, generator)
@@ -49,10 +53,10 @@ class EncoderDecoder(Module):
         self.encoder = [EncoderLayer(**layer) for _ in range(n_layers)]
         self.decoder = [DecoderLayer(**layer) for _ in range(n_layers)]
         # Pre-norm leaves the sum of all sublayers unnormalised: one more norm at the end of each stack.
-        self.encoder_norm = LayerNorm(d_model) if norm == "pre" else None
-        self.decoder_norm = LayerNorm(d_model) if norm == "pre" else None
+        self.encoder_norm = Norm(normalization, d_model) if norm == "pre" else None
+        self.decoder_norm = Norm(normalization, d_model) if norm == "pre" else None
         self.output = None if tie_embeddings != "none" else Linear(d_model, target_vocabulary, bias=False, generator=generator)
-        self.d_model, self.max_length = d_model, max_length
+        self.d_model, self.max_length, self.balance = d_model, max_length, balance if experts > 1 else 0.0
 
     def forward(self, source, source_lengths, target):
         """Logits (batch, target time, target vocabulary) for source ids (batch, source time) and shifted target ids (batch, target time)."""
@@ -61,8 +65,9 @@ class EncoderDecoder(Module):
     def loss(self, batch, label_smoothing=0.0, reduction="mean"):
         """Cross-entropy of the next word, over the real target words of a `Batch` (pads do not count); the logits never exist at once."""
         hidden = self.hidden(batch)
-        return fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data),
+        loss = fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data),
                                           label_smoothing=label_smoothing, ignore_index=PAD, reduction=reduction)
+        return balanced(loss, self, batch if reduction == "sum" else None)
 
     def hidden(self, batch):
         """The decoder's last hidden vectors (batch, target time, d_model) for a `Batch`, from which `target_out` is predicted."""
@@ -71,18 +76,19 @@ class EncoderDecoder(Module):
     def encode(self, source, lengths):
         """The memory (batch, source time, d_model) of source ids; only the first `lengths` of each row are real."""
         x = self._embed(self.source_embedding, self.source_positions, source)
+        real = np.arange(source.shape[1]) < np.asarray(lengths)[:, None]
         lengths = devices.place(lengths, x.data)  # once for all layers
         for layer in self.encoder:
-            x = layer(x, lengths)
-        return x if self.encoder_norm is None else self.encoder_norm(x)
+            x = layer(x, lengths, real=real)
+        return x if self.encoder_norm is None else self.encoder_norm(x, real)
 
     def decode(self, target, memory, memory_lengths, cache=None):
         """The decoder's last hidden vectors (batch, target time, d_model); with a `Cache`, of the positions that are new."""
         x = self._embed(self.target_embedding, self.target_positions, target, start=0 if cache is None else cache.length)
-        memory_lengths = devices.place(memory_lengths, x.data)
+        memory_lengths, real = devices.place(memory_lengths, x.data), target != PAD
         for layer, caches in zip(self.decoder, cache.layers if cache is not None else [(None, None)] * len(self.decoder)):
-            x = layer(x, memory, memory_lengths, *caches)
-        return x if self.decoder_norm is None else self.decoder_norm(x)
+            x = layer(x, memory, memory_lengths, *caches, real=real)
+        return x if self.decoder_norm is None else self.decoder_norm(x, real)
 
     def _embed(self, embedding, positions, ids, start=0):
         # √d brings the embeddings, drawn with variance 1/d, to the size of the positions (section 3.4).

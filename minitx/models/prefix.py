@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import fused
 from ..errors import UserError
 from ..kernels.runtime import devices
-from .decoder_only import DecoderOnly
+from .decoder_only import PAD, DecoderOnly
 
 
 class PrefixLanguageModel(DecoderOnly):
@@ -26,7 +26,7 @@ class PrefixLanguageModel(DecoderOnly):
     def hidden(self, batch):
         """The last hidden vectors (batch, target time, d_model) at the target's positions of a `Batch`, from which `target_out` is predicted."""
         ids, places = _joined(batch.source, batch.source_lengths, batch.target_in)
-        hidden = self.decode(ids).reshape(-1, self.d_model)  # (batch · time, d_model): looked up like an embedding, whose kernel is the fast one
+        hidden = self.decode(ids, real=ids != PAD).reshape(-1, self.d_model)  # (batch · time, d_model): looked up like an embedding, whose kernel is the fast one
         rows = (np.arange(len(ids))[:, None] * ids.shape[1] + places).astype(np.int32)
         return fused.embedding(hidden, devices.place(rows, hidden.data))
 

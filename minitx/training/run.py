@@ -91,6 +91,7 @@ def _kernels(settings):
         used = {settings.cell: True}
     else:
         used = {"layer_norm": settings.normalization == "layer", "rms_norm": settings.normalization == "rms",
+                "batch_norm": settings.normalization == "batch",
                 "rotary": settings.positions == "rotary", "swiglu": settings.activation == "swiglu"}
     used["additive_attention"] = settings.score == "additive"
     return tuple(folder for folder, needed in used.items() if needed)

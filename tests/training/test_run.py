@@ -102,6 +102,8 @@ def test_a_model_without_attention_shows_none(tmp_path):
     dict(model="recurrent", score="additive", context="input", bidirectional=True, attention_dropout=0.2, n_layers=2),
     dict(model="recurrent", cell="lstm", score="none"),
     dict(score="cosine"),
+    dict(normalization="batch", experts=3, experts_per_token=1),
+    dict(model="decoder-only", joint_vocabulary=True, normalization="batch", experts=2),
 ], ids=str)
 def test_a_killed_run_of_another_model_resumes_to_the_same_bits(tmp_path, changes):
     settings = small_settings(tmp_path, **changes)
@@ -115,6 +117,7 @@ def test_a_killed_run_of_another_model_resumes_to_the_same_bits(tmp_path, change
 def test_a_run_compiles_the_kernels_that_its_model_needs_and_no_others():
     llama = {"normalization": "rms", "positions": "rotary", "activation": "swiglu", "model": "decoder-only", "joint_vocabulary": True}
     assert _kernels(Settings(model="recurrent", cell="lstm", score="additive")) == ("lstm", "additive_attention")
+    assert _kernels(Settings(normalization="batch")) == ("batch_norm",)
     assert _kernels(Settings()) == ("layer_norm",) and _kernels(Settings(**llama)) == ("rms_norm", "rotary", "swiglu")
 
 
