@@ -11,6 +11,7 @@ from ..decoding.translator import Translator
 from ..kernels.cross_entropy import cross_entropy
 from ..kernels.linear import linear
 from ..kernels.runtime import devices
+from ..nn import Experts
 
 _CHUNK = 1024  # rows of logits at a time
 
@@ -27,13 +28,19 @@ def score_text(model, ids, tokens=8192):
 
 
 def score(model, batches):
-    """{"loss", "perplexity", "token_accuracy"} per real target token, the truth so far being given; without label smoothing."""
+    """{"loss", "perplexity", "token_accuracy"} per real target token, the truth so far being given; without label smoothing.
+
+    Of a model with `Experts` also "experts": {layer: each expert's share of the work}.
+    """
     total, right, count = 0.0, 0, 0  # on the GPU they stay there until the end
+    layers, served = {name: module for name, module in model.named_modules() if isinstance(module, Experts)}, Counter()
     training = model.training
     model.eval()
     with no_grad():
         for batch in batches:
             hidden = model.hidden(batch).data
+            for name, layer in layers.items():
+                served[name] += layer.last.counts
             real = np.flatnonzero(batch.target_out != getattr(batch, "ignore", PAD))
             rows = hidden.reshape(-1, hidden.shape[-1])[devices.place(real, hidden)]
             targets = devices.place(batch.target_out.reshape(-1)[real], hidden)
@@ -45,7 +52,8 @@ def score(model, batches):
             count += len(rows)
     model.train(training)
     total, right = float(total), int(right)
-    return {"loss": total / count, "perplexity": float(np.exp(min(total / count, 700.0))), "token_accuracy": right / count}
+    scores = {"loss": total / count, "perplexity": float(np.exp(min(total / count, 700.0))), "token_accuracy": right / count}
+    return scores | ({"experts": {name: (counts / counts.sum()).round(4).tolist() for name, counts in served.items()}} if layers else {})
 
 
 def translate(model, tokenizers, sources, beam=1):

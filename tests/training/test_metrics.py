@@ -48,6 +48,14 @@ def test_token_accuracy_counts_real_words_only():
     assert scores["token_accuracy"] == pytest.approx(4 / (9 + 4))
 
 
+def test_the_share_of_the_work_that_each_expert_does_is_counted_over_all_batches():
+    model = small_model(experts=3, experts_per_token=1)
+    model.encoder[0].experts.router.weight.data[...] = 0  # all alike: the first
+    shares = metrics.teacher_forced(model, IDS, 7)["experts"]
+    assert shares["encoder.0.experts"] == [1, 0, 0] and shares.keys() == {"encoder.0.experts", "decoder.0.experts"}
+    assert sum(shares["decoder.0.experts"]) == pytest.approx(1, abs=1e-3) and shares == metrics.teacher_forced(model, IDS)["experts"]
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_scoring_leaves_the_model_in_its_mode_and_its_weights_alone(training):
     model = small_model().train(training)
