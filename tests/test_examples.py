@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PNG = b"\x89PNG\r\n\x1a\n"
 DRAWING = ["train_by_hand", "cross_attention", "add_an_operation", "add_a_kernel", "two_families"]
-EXAMPLES = [*DRAWING, "add_a_language"]
+EXAMPLES = [*DRAWING, "add_a_language", "add_a_model"]
 
 
 @pytest.fixture(scope="module", params=EXAMPLES)
@@ -94,3 +94,11 @@ def add_a_kernel(printed):
 
 def add_a_language(printed):
     assert "accusative" in printed and "A corpus from Korean: 2000 pairs" in printed
+
+
+def add_a_model(printed):
+    first, last, guessing = map(float, re.search(r"from ([\d.]+) to ([\d.]+) nats per word, where log\(\d+\) = ([\d.]+)", printed).groups())
+    assert abs(first - guessing) < 1 and last < 0.6 * guessing
+    apart = [float(found) for found in re.findall(r": +(\S+) apart", printed)]
+    assert len(apart) == 3 and max(apart) < 1e-4
+    assert printed.count("nats per word)") == 2
