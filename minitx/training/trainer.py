@@ -62,6 +62,7 @@ class Trainer:
             epoch = self.batches.epoch
             self._record(*self.update())
             if ended := self.batches.epoch > epoch:
+                self._read_losses()
                 self.average.add(self.batches.epoch, self.model.state_dict())
             per_step = (time.monotonic() - started) / (self.step - first)
             self.console.step(self.step, self._loss, self._rate, self.learning_rate(), (self.steps - self.step) * per_step)

@@ -118,6 +118,14 @@ def test_scores_agree_and_wait_once_for_each_sum(cupy, name):
     assert scores == pytest.approx(metrics.score(here, [batch_of(here)] * 3), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_that_has_computed_here_computes_there(cupy, name):
+    model = MODELS[name]().eval()
+    expected = model.loss(batch_of(model)).item()
+    for device in ("cuda", "cpu"):
+        assert model.to(device).loss(batch_of(model)).item() == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["encoder-decoder", "llama"])
 def test_a_state_goes_from_either_device_to_either(cupy, name):
     here, there = pair(name)

@@ -67,13 +67,18 @@ def test_between_what_is_printed_a_run_does_not_wait(cupy, tmp_path, monkeypatch
     assert len(set(console.steps[:15])) == 1 and console.steps[15] != console.steps[0]
 
 
-def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(cupy, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name, seconds", [("READ_EVERY", math.inf), ("SAVE_EVERY", -1.0)], ids=["validation", "save"])
+def test_a_loss_that_is_no_number_is_found_before_anything_is_saved(cupy, tmp_path, monkeypatch, name, seconds):
     monkeypatch.setattr("minitx.training.trainer.READ_EVERY", math.inf)
-    console = At(3, lambda: trainer.optimizer.data.fill(np.nan))
+    monkeypatch.setattr(f"minitx.training.trainer.{name}", seconds)
+    console = At()
     trainer = train(small_settings(tmp_path, device="cuda", **STEPS), out=tmp_path / "run", console=console, instead=lambda trainer: trainer)
-    with pytest.raises(FloatingPointError, match="the loss became nan at step 4; try a lower --learning-rate"):
+    update = trainer.update
+    trainer.update = lambda: (trainer.step == 5 and trainer.optimizer.data.fill(np.nan), update())[1]
+    with pytest.raises(FloatingPointError, match="the loss became nan at step 6; try a lower --learning-rate"):
         trainer.fit()
-    assert console.steps[-1][0] == 8 and not RunFolder(tmp_path / "run").model.exists() and not RunFolder(tmp_path / "run").last.exists()
+    assert console.steps[-1][0] == (8 if name == "READ_EVERY" else 6)
+    assert not any(np.isnan(array).any() for path in (tmp_path / "run").rglob("*.safetensors") for array in read_safetensors(path)[0].values())
 
 
 def test_the_run_says_what_it_computes_on(cupy, tmp_path, monkeypatch):

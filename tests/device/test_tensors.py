@@ -10,7 +10,7 @@ import minitx as mx
 from minitx.autograd import Tensor, fused, gradients, ops, tensor
 from minitx.kernels.gru import gru
 from minitx.kernels.linear import linear
-from minitx.kernels.runtime import devices, gpu
+from minitx.kernels.runtime import devices, gpu, memory
 from minitx.nn import Dropout, Linear
 
 from ..autograd.cases import CASES
@@ -147,4 +147,5 @@ def test_places_of_arrays(cupy):
     assert devices.place(None, there) is None and devices.place(X, X) is X and devices.place(there, there) is there
     assert isinstance(devices.place(X, there), cupy.ndarray) and isinstance(devices.place(there, X), np.ndarray)
     assert devices.host(X) is X and isinstance(devices.host(there), np.ndarray)
+    assert memory.owns(there) and memory.owns(there + 1) and not memory.owns(there[:1]) and not memory.owns(there.reshape(1, 2))
     assert devices.empty((3, 2), there).shape == (3, 2) and devices.empty((3, 2), X).dtype == np.float32
