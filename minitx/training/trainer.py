@@ -61,7 +61,8 @@ class Trainer:
         while self.step < self.steps and not self._patience_is_over() and not self.interrupted:
             epoch = self.batches.epoch
             self._record(*self.update())
-            if ended := self.batches.epoch > epoch:
+            ended = self.batches.epoch > epoch
+            if ended and self.settings.average:
                 self._read_losses()
                 self.average.add(self.batches.epoch, self.model.state_dict())
             per_step = (time.monotonic() - started) / (self.step - first)
