@@ -56,6 +56,7 @@ def test_a_whole_number_is_welcome_where_a_number_is_wanted():
         ({"joint_vocabulary": 1}, ["joint_vocabulary is 1", "true or false"]),
         ({"device": "tpu"}, ["device: 'tpu'", "cpu, cuda"]),
         ({"device": "cuda", "model": "recurrent"}, ["recurrent layers have kernels for the CPU only", "--device cpu"]),
+        ({"device": "cuda", "normalization": "batch"}, ["batch norms have kernels for the CPU only", "--device cpu"]),
         ({"device": "cuda", "score": "additive"}, ["additive scores have kernels for the CPU only", "--device cpu"]),
         ({"tokenizer": ["bpe"]}, ["tokenizer", "words, characters, bpe"]),
         ({"tie_embeddings": "all"}, ["--joint-vocabulary"]),
