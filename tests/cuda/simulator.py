@@ -93,7 +93,7 @@ class Thread:
     def __init__(self, block, number, index, function, arguments):
         self.block, self.number, self.index = block, number, index
         self.waits, self.met, self.value, self.mask = None, None, None, 0
-        self.warp_epoch, self.orders, self.n_shared = 0, False, 0
+        self.warp_epoch, self.orders, self.n_shared, self.postponed = 0, False, 0, []
         self.greenlet = greenlet.greenlet(lambda: function(*arguments))
         self.greenlet.gr_context = contextvars.copy_context()  # where NumPy keeps which errors it tells of
 
@@ -207,6 +207,17 @@ def _syncwarp(mask=0xFFFFFFFF):
     Block.current.active.exchange(mask, None, orders=True)
 
 
+def _postpone(action):
+    """What an asynchronous instruction does is done when the thread waits for it, and not before."""
+    Block.current.active.postponed.append(action)
+
+
+def _perform():
+    postponed = Block.current.active.postponed
+    while postponed:
+        postponed.pop(0)()
+
+
 def _shuffle(source):
     def shuffle(mask, value, operand, width=WARP):
         lane = Block.current.active.number % WARP
@@ -286,4 +297,4 @@ _offer(
     all_sync=_vote(lambda votes: all(votes.values())),
     ballot_sync=_vote(lambda votes: sum(vote << lane for lane, vote in votes.items())),
     threadfence=lambda: None, threadfence_block=lambda: None, warpsize=WARP,
-    grid=_grid, gridsize=_gridsize, exchange=exchange, shared=_Shared(), local=_Local(), atomic=_Atomic())
+    grid=_grid, gridsize=_gridsize, exchange=exchange, postpone=_postpone, perform=_perform, shared=_Shared(), local=_Local(), atomic=_Atomic())

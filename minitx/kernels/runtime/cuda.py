@@ -69,7 +69,7 @@ class Kernel:
             simulate(self.function, grid, block, _as_compiled(self.name, self.signature(_SCALAR[dtype]), arguments))
             return
         dispatcher = self._compiled.get(dtype) or self._compile(dtype)
-        dispatcher[grid, block, _stream()](*[argument if isinstance(argument, (int, float)) else _view(argument) for argument in arguments])
+        dispatcher[grid, block, _stream()](*[argument if isinstance(argument, (int, float, tuple)) else _view(argument) for argument in arguments])
 
     def _compile(self, dtype):
         with self._guard:
@@ -79,6 +79,15 @@ class Kernel:
                 dispatcher.disable_compile()  # only then are numbers converted to the signature
                 self._compiled[dtype] = dispatcher
         return self._compiled[dtype]
+
+
+@functools.cache
+def architecture():
+    """That of the GPU, 90 for sm_90, or in the simulator the newest."""
+    if SIMULATED:
+        return 90
+    major, minor = cuda.get_current_device().compute_capability
+    return 10 * major + minor
 
 
 def empty(like, shape, dtype=None):
@@ -114,6 +123,12 @@ def flat(array, dtype):
     """`array` as a contiguous row of elements that begins where 16 bytes can be read at a time."""
     array = contiguous(array.astype(dtype, copy=False)).reshape(-1)
     return array if on_16_bytes(array) else array.copy()
+
+
+def span(array):
+    """The memory from the first element of an array to its last, as one row: for kernels that find slices where they lie. No stride is negative."""
+    size = 1 + sum((extent - 1) * stride for extent, stride in zip(array.shape, array.strides)) // array.itemsize
+    return (np if SIMULATED else _cupy()).lib.stride_tricks.as_strided(array, (size,), (array.itemsize,))
 
 
 def on_16_bytes(*arrays):
@@ -164,12 +179,16 @@ def _as_compiled(name, signature, arguments):
     """In the simulator: the arguments as a compiled kernel has them, and an error for those that it would refuse, or take for something else."""
     if len(signature) != len(arguments):
         raise TypeError(f"{name}: {len(arguments)} arguments for a signature of {len(signature)}")
+    result = []
     for position, (kind, argument) in enumerate(zip(signature, arguments)):
         if isinstance(kind, types.Array):
             if not isinstance(argument, np.ndarray) or argument.ndim != kind.ndim or argument.dtype.name != kind.dtype.name:
                 raise TypeError(f"{name}: argument {position} is {getattr(argument, 'dtype', type(argument))} {np.shape(argument)}, not {kind}")
             if not argument.flags.c_contiguous or 0 in argument.shape:
                 raise TypeError(f"{name}: argument {position} of shape {argument.shape} is empty or not contiguous")
+        elif isinstance(kind, types.BaseTuple):
+            argument = kind.instance_class(*_as_compiled(f"{name}, argument {position}", tuple(kind), argument))
         elif not isinstance(argument, (bool, int, float)):
             raise TypeError(f"{name}: argument {position} is a {type(argument).__name__}, expected a Python number for {kind}")
-    return [np.dtype(kind.name).type(argument) if isinstance(kind, types.Float) else argument for kind, argument in zip(signature, arguments)]
+        result.append(np.dtype(kind.name).type(argument) if isinstance(kind, types.Float) else argument)
+    return result

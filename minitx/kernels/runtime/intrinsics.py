@@ -30,6 +30,25 @@ def intrinsic(twin):
     return of_numba
 
 
+def _of_one_number(twin, instruction):
+    """The function of a float32 that one instruction of the GPU computes."""
+    @intrinsic(twin)
+    def function(typingctx, x):
+        def codegen(context, builder, signature, arguments):
+            from llvmlite import ir
+
+            real = ir.FloatType()
+            return builder.call(ir.InlineAsm(ir.FunctionType(real, [real]), f"{instruction} $0, $1;", "=f,f"), arguments)
+
+        return types.float32(types.float32), codegen
+
+    return function
+
+
+# Of float32 only, and good to two units in the last place (log2 near 1 to 2⁻²²). `exp` and `log` are made of them and some instructions around.
+exp2, log2 = _of_one_number(np.exp2, "ex2.approx.ftz.f32"), _of_one_number(np.log2, "lg2.approx.ftz.f32")
+
+
 def _load4(x, index):
     _check_address(x, index)
     return tuple(x.reshape(-1)[index:index + 4])

@@ -1,0 +1,22 @@
+"""Attention on CUDA.
+
+Versions, from naive to fast:
+
+- `naive.py`: a thread for each query, and in the backward pass for each key, as the formula says it. Takes everything; the lesson.
+- `tiled.py`, `tiled_backward.py`: FlashAttention in float32. Tiles of 64 queries and 64 keys are copied to shared memory once for 128 threads, and
+  a thread makes 4 · 8 scores of them in registers; from sm_80 on the next copy runs meanwhile. For heads of 4 to 128 features, in fours.
+"""
+from . import naive, tiled, tiled_backward
+from .reference import attention_weights  # noqa: F401  (pictures need no speed)
+
+
+def attention(q, k, v, heads, *arguments, **options):
+    """See reference.attention."""
+    version = tiled if tiled.takes(q, heads) else naive
+    return version.attention(q, k, v, heads, *arguments, **options)
+
+
+def attention_backward(g, q, k, v, out, log_sum_exp, heads, *arguments, **options):
+    """See reference.attention_backward."""
+    version = tiled_backward if tiled.takes(q, heads) else naive
+    return version.attention_backward(g, q, k, v, out, log_sum_exp, heads, *arguments, **options)
