@@ -18,6 +18,8 @@ from numba import cuda
 from numba.core import config
 from numba.cuda import types
 
+from . import devices
+
 SIMULATED = bool(config.ENABLE_CUDASIM)
 KERNELS = []  # every kernel of the modules imported so far: what the tests compile for each architecture
 simulate = None  # what runs (function, grid, block, arguments) in the simulator; the tests bring it
@@ -66,6 +68,7 @@ class Kernel:
     def _launch(self, grid, block, *arguments):
         dtype = arguments[0].dtype
         if SIMULATED:
+            arguments = [getattr(argument, "simulated", argument) for argument in arguments]  # of what stands for CuPy's arrays, the memory
             simulate(self.function, grid, block, _as_compiled(self.name, self.signature(_SCALAR[dtype]), arguments))
             return
         dispatcher = self._compiled.get(dtype) or self._compile(dtype)
@@ -94,13 +97,13 @@ def empty(like, shape, dtype=None):
     """An uninitialised, C-contiguous array in the memory where `like` is. In the simulator it is full of NaN, or of absurd integers."""
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     if SIMULATED:
-        return np.full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min + 12345 if dtype.kind == "i" else 12345, dtype)
+        return _library(like).full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min + 12345 if dtype.kind == "i" else 12345, dtype)
     return _cupy().empty(shape, dtype)
 
 
 def zeros(like, shape, dtype=None):
     """As `empty`, full of zeros."""
-    return (np if SIMULATED else _cupy()).zeros(shape, like.dtype if dtype is None else dtype)
+    return _library(like).zeros(shape, like.dtype if dtype is None else dtype)
 
 
 @functools.cache
@@ -133,12 +136,22 @@ def span(array):
 
 def on_16_bytes(*arrays):
     """Whether all begin at an address that 16 bytes can be read from and written to at a time."""
-    return all((array.ctypes.data if SIMULATED else array.data.ptr) % 16 == 0 for array in arrays)
+    return all(address(array) % 16 == 0 for array in arrays)
+
+
+def address(array):
+    """Where the first element of an array is."""
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
 
 
 def aligned(*arrays):
     """Whether all can be read and written 16 bytes at a time: the rows as well as the whole."""
     return on_16_bytes(*arrays) and all(array.shape[-1] % 4 == 0 for array in arrays)
+
+
+def _library(like):
+    """CuPy, or NumPy for its own arrays, which there are in the simulator only."""
+    return devices.library(devices.of(like))
 
 
 @functools.cache
