@@ -5,6 +5,7 @@ import pytest
 from minitx.kernels.attention import cuda, naive, reference, tiled, tiled_backward, work_cuda
 from minitx.kernels.dropout import reference as dropout
 
+from ..device import standin
 from ..kernels.checks import DTYPES, assert_close, normal
 
 UNITS = 24
@@ -203,6 +204,16 @@ def test_a_nan_stays_visible(version):
 def test_the_naive_version_takes_both_dtypes(dtype):
     shape = 1, 2, 1, 130, 3, 4  # more queries than a block has threads
     assert_agrees(naive, inputs(*shape, dtype), 2, options(*shape[:5], "everything"))
+
+
+def test_the_weights_for_pictures_come_back_to_where_the_queries_are():
+    q, k, _, _ = inputs(2, 2, 2, 3, 5, 16)
+    chosen = {"causal": True, "lengths": np.array([2, 5], np.int32), "mask": np.random.default_rng(0).random((3, 5)) < 0.8}
+    with standin.installed() as cupy:
+        there = {name: value if value is True else cupy.asarray(value) for name, value in chosen.items()}
+        weights = cuda.attention_weights(cupy.asarray(q), cupy.asarray(k), 2, **there)
+        assert isinstance(weights, cupy.ndarray)
+        np.testing.assert_array_equal(weights.get(), reference.attention_weights(q, k, 2, **chosen))
 
 
 def test_wrong_inputs_are_named():

@@ -6,8 +6,8 @@ Versions, from naive to fast:
 - `tiled.py`, `tiled_backward.py`: FlashAttention in float32. Tiles of 64 queries and 64 keys are copied to shared memory once for 128 threads, and
   a thread makes 4 · 8 scores of them in registers; from sm_80 on the next copy runs meanwhile. For heads of 4 to 128 features, in fours.
 """
-from . import naive, tiled, tiled_backward
-from .reference import attention_weights  # noqa: F401  (pictures need no speed)
+from ..runtime import devices
+from . import naive, reference, tiled, tiled_backward
 
 
 def attention(q, k, v, heads, *arguments, **options):
@@ -20,3 +20,9 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, *arguments, **option
     """See reference.attention_backward."""
     version = tiled_backward if tiled.takes(q, heads) else naive
     return version.attention_backward(g, q, k, v, out, log_sum_exp, heads, *arguments, **options)
+
+
+def attention_weights(q, k, heads, causal=False, lengths=None, mask=None, kv_heads=None, window=None):
+    """See reference.attention_weights, which computes them in main memory: they are for pictures."""
+    q_host, k_host, lengths, mask = (x if x is None else devices.host(x) for x in (q, k, lengths, mask))
+    return devices.place(reference.attention_weights(q_host, k_host, heads, causal, lengths, mask, kv_heads, window), q)
