@@ -16,6 +16,7 @@ is where the weights sit and who may look at whom. We measure both, and then see
 # :math:`4\,d` features, a decoder layer 4 more for its second attention: together 28. The language model has two layers
 # alike; with :math:`5\,d` features each has 4 and 10: 28 as well. One vocabulary serves both languages.
 import numpy as np
+from matplotlib.colors import LogNorm
 
 import minitx as mx
 from lesson import BLUE, MARKERS, ORANGE, QUICK, claim, grid, myth, panels, picture, slanted, table
@@ -129,12 +130,12 @@ myth("a decoder-only model cannot translate, because its source words do not see
 figure, axes = panels(1, 3, size=(14, 4.4), width_ratios=[1, 1, 1.2])
 for one, (name, matrix) in zip(axes, heard.items()):
     one.set_facecolor("#e5e7eb")
-    grid(one, np.ma.masked_equal(np.log10(np.maximum(matrix, 1e-30)) * (matrix > 0), 0), WORDS, WORDS)
+    grid(one, matrix, WORDS, WORDS, norm=LogNorm(matrix[matrix > 0].min() / 3, matrix.max()))
     one.set(title=f"{name}: who hears of whom")
     slanted(one)
 for (name, course), marker in zip(losses.items(), MARKERS):
     axes[2].plot(np.convolve(course, np.ones(10) / 10, "valid"), color=COLOUR[name], marker=marker, markevery=STEPS // 8, markersize=5, label=name)
-axes[2].set(title="Loss in the course of training", xlabel="step", ylabel="nats per word", yscale="log")
+axes[2].set(title="Loss in the course of training", xlabel="step", ylabel="nats per word", ylim=(0, None))
 axes[2].legend(frameon=False)
 picture(figure, "15_two_families",
         "Left and middle: the influence of each source word (across) on each (down) behind the layers; grey where it is exactly 0. "
