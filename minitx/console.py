@@ -61,8 +61,8 @@ class Silent:
     def model(self, parameters, settings):
         """The number of parameters and the settings that they follow from."""
 
-    def plan(self, steps, seconds):
-        """The number of updates to come and an estimate of their time."""
+    def plan(self, steps, seconds, first=0):
+        """The number of updates in all, of which `first` are done, and an estimate of the time that the others take."""
 
     def step(self, step, loss, tokens_per_second, learning_rate, eta):
         """Update number `step` is done; `eta` is the time left in seconds. Cheap enough to call each time."""
@@ -180,9 +180,9 @@ class Console(Silent):
             kind = [settings.cell.upper(), of, f"{'no' if settings.score == 'none' else settings.score} attention"]
         self._line(", ".join([settings.model, layers, *kind]), indent=2)
 
-    def plan(self, steps, seconds):
+    def plan(self, steps, seconds, first=0):
         self._steps = steps
-        self._heading(f"Training: {_count(steps, 'step')}, about {_duration(seconds)}")
+        self._heading(f"Training: {_count(steps - first, 'step')}, about {_duration(seconds)}")
 
     def step(self, step, loss, tokens_per_second, learning_rate, eta):
         now = time.monotonic()

@@ -27,8 +27,8 @@ def show_everything(console):
         console.next_token(list("First▁C↵"))
         console.prefix(ENGLISH.split(), SPANISH.split())
         console.model(1_234_567, Settings())
-        console.plan(100, 3700)
-        for step in range(1, 101):
+        console.plan(100, 3700, first=10)
+        for step in range(11, 101):
             console.step(step, 3 / step, 41_234.5, 1e-3, 100 - step)
         metrics = {"loss": 0.5, "exact_match": 0.61, "bleu": None}
         console.validation(50, metrics, [(ENGLISH, SPANISH, "los gatos")], best=True)
@@ -56,7 +56,7 @@ def shown(**kwargs):
 def test_a_run_is_told_from_start_to_end():
     text = shown(width=100)
     for part in ("2 cores", "compiling 2 kernels", "English → Spanish", "20,000 training", "preset toy", "<bos>",
-                 "1,234,567 parameters", "100 steps, about 1 h 01 min", "step 1/100", "step 100/100",
+                 "1,234,567 parameters", "90 steps, about 1 h 01 min", "step 11/100", "step 100/100",
                  "exact match 61.0%", "★", "98.1%", "of 1,512", "nrefs:1", "Next: minitx translate",
                  "minitx train --resume 'runs/en es'", "Learning to go on with poems.txt", "1,000 tokens to train on",
                  "a vocabulary of 69", "it reads      F  i  r  s  t  ▁  C", "and predicts  i  r  s  t  ▁  C  ↵", "perplexity 1.49",

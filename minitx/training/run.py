@@ -70,7 +70,7 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
         console.note(f"resumed at step {trainer.step} of {trainer.steps}")
     if instead is not None:
         return instead(trainer)
-    console.plan(trainer.steps - trainer.step, trainer.seconds_per_update() * (trainer.steps - trainer.step) * 1.1)
+    console.plan(trainer.steps, trainer.seconds_per_update() * (trainer.steps - trainer.step) * 1.1, first=trainer.step)
     with _stop_at_ctrl_c(trainer):
         trainer.fit()
     if trainer.interrupted:

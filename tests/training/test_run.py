@@ -218,7 +218,7 @@ def test_a_run_saves_by_the_clock_between_validations(straight, tmp_path, monkey
 
 def test_a_run_killed_before_its_first_save_starts_over(straight, tmp_path, monkeypatch):
     settings, run = straight
-    monkeypatch.setattr(At, "plan", lambda *_: kill(), raising=False)
+    monkeypatch.setattr(At, "plan", lambda *_, **__: kill(), raising=False)
     with pytest.raises(Stopped):
         train(settings, out=tmp_path / "run", console=At())
     monkeypatch.undo()
