@@ -28,17 +28,17 @@ LAYERS = (1, 2, 3, 6, 12, 24, 48)
 
 
 class Bare(nn.EncoderLayer):
-    def sublayer(self, norm, x, function):
+    def sublayer(self, norm, x, function, real=None):
         return function(x)
 
 
 class ResidualOnly(nn.EncoderLayer):
-    def sublayer(self, norm, x, function):
+    def sublayer(self, norm, x, function, real=None):
         return x + function(x)
 
 
 class NormOnly(nn.EncoderLayer):
-    def sublayer(self, norm, x, function):
+    def sublayer(self, norm, x, function, real=None):
         return norm(function(x))
 
 

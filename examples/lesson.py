@@ -120,7 +120,7 @@ def picture(drawn, name, caption):
     caption = " ".join(caption.split())
     PICTURES.append((path, caption))
     print(textwrap.fill(f"{path}: {caption}", 110, initial_indent=f"{'picture':10} | ",
-                        subsequent_indent=f"{'':10} | "), "\n", flush=True)
+                        subsequent_indent=f"{'':10} | ", break_long_words=False, break_on_hyphens=False), "\n", flush=True)
 
 
 def exponent(x, y):
