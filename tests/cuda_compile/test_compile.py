@@ -40,6 +40,19 @@ def test_reads_16_bytes_at_a_time_into_registers(compiled, name):
     assert not re.search(r"(ld|st)\.local", compiled[name][90].ptx)
 
 
+@pytest.mark.parametrize("name", [name for name in KERNELS if ".tensor_cores." in name])
+def test_multiplies_on_tensor_cores(compiled, name):
+    width, ptx = int(re.search(r"\[(\d+)\]", name)[1]), compiled[name][90].ptx
+    per_tile = 2 * (64 // 8) * (width // 16)  # of two products, 64 keys with `width` features for 16 queries, 8 columns and 16 terms at a time
+    assert len(re.findall(r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32", ptx)) == per_tile
+    assert len(re.findall(r"ldmatrix\.sync\.aligned\.m8n8\.x4", ptx)) == per_tile // 2 + width // 16
+
+
+@pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if kernel.since >= 80])
+def test_copies_16_bytes_at_a_time_to_shared_memory(compiled, name):
+    assert re.search(r"cp\.async\.cg\.shared\.global \[\S+\], \[\S+\], 16", compiled[name][90].ptx)
+
+
 def test_too_few_registers_are_seen():
     kernel = KERNELS["softmax.cuda.softmax[32]"]
     assert compiler.figures(compiler.lto_ir(kernel, 90, blocks=16), kernel.name, 90).spilled > 0  # 32 registers a thread

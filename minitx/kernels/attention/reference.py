@@ -105,7 +105,7 @@ def _merged(x):
     return np.swapaxes(x, 1, 2).reshape(batch, time, heads * d)
 
 
-def check(q, k, v, heads, lengths, mask, packed=False, causal=False, kv_heads=None, window=None):
+def check(q, k, v, heads, lengths, mask, packed=False, causal=False, kv_heads=None, window=None, dtypes=("float32", "float64")):
     """Raise ValueError with what is wrong, what was expected and the likely fix; return kv_heads."""
     kv_heads = heads if kv_heads is None else kv_heads
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
@@ -125,8 +125,8 @@ def check(q, k, v, heads, lengths, mask, packed=False, causal=False, kv_heads=No
                          f"here {heads} and {kv_heads} heads")
     if not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them one with .astype")
-    if q.dtype.char not in "fd":
-        raise ValueError(f"attention: the inputs are {q.dtype}, expected float32 or float64; use .astype(np.float32)")
+    if q.dtype.name not in dtypes:
+        raise ValueError(f"attention: the inputs are {q.dtype}, expected {' or '.join(dtypes)}; use .astype(np.{dtypes[0]})")
     if lengths is not None and np.shape(lengths) != (batch,):
         raise ValueError(f"attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of "
                          "real keys of each sequence")

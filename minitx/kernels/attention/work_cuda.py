@@ -80,8 +80,8 @@ def forward(kernel, tile, multiple, q, k, v, heads, causal=False, lengths=None, 
     if k.size == 0:
         out[...], log_sum_exp[...] = 0, -np.inf
     elif q.size > 0:
-        arguments = _shared(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple)
-        kernel[_grid(q, tile, heads), THREADS](*arguments, out.reshape(-1), log_sum_exp.reshape(-1))
+        arguments = shared_arguments(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple)
+        kernel[grid(q, tile, heads), THREADS](*arguments, out.reshape(-1), log_sum_exp.reshape(-1))
     return out, log_sum_exp
 
 
@@ -96,16 +96,16 @@ def backward(dq_kernel, dkv_kernel, tile, multiple, g, q, k, v, out, log_sum_exp
         return result
     g, out, log_sum_exp = (contiguous(x).reshape(-1) for x in (g, out, log_sum_exp))
     delta = empty(q, log_sum_exp.shape)
-    arguments = (*_shared(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple), out, log_sum_exp, g,
+    arguments = (*shared_arguments(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple), out, log_sum_exp, g,
                  delta)
     dq, dk, dv = ((x.reshape(-1), Rows(x.shape[1] * x.shape[2], x.shape[2], column))
                   for x, column in zip((dq, dk, dv), columns))
-    dq_kernel[_grid(q, tile, heads), THREADS](*arguments, *dq)
-    dkv_kernel[_grid(k, tile, kv_heads), THREADS](*arguments, *dk, *dv)
+    dq_kernel[grid(q, tile, heads), THREADS](*arguments, *dq)
+    dkv_kernel[grid(k, tile, kv_heads), THREADS](*arguments, *dk, *dv)
     return result
 
 
-def _shared(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple):
+def shared_arguments(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple):
     """The first nine arguments of every kernel; rows begin at multiples of `multiple` elements."""
     (batch, tq, width), tk = q.shape, k.shape[1]
     padded, masked, steps = lengths is not None, mask is not None, (0, 0, 0, 0)
@@ -150,7 +150,7 @@ def _gradients(q, k, packed):
     return dq, dk, dv, (0, 0, 0), (dq, dk, dv)
 
 
-def _grid(x, tile, heads):
+def grid(x, tile, heads):
     """A block for each tile of x (batch, time, features) and each head."""
     return -(-x.shape[1] // tile) * x.shape[0], heads
 

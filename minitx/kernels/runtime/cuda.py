@@ -23,12 +23,12 @@ from . import devices
 SIMULATED = bool(config.ENABLE_CUDASIM)
 KERNELS = []  # every kernel of the modules imported so far: what the tests compile for each architecture
 simulate = None  # what runs (function, grid, block, arguments) in the simulator; the tests bring it
-_SCALAR = {np.dtype(kind): getattr(types, kind) for kind in ("float32", "float64", "int32")}
+_SCALAR = {np.dtype(kind): getattr(types, kind) for kind in ("float32", "float64", "int32", "uint16")}
 _MOST_VIEWS = 4096
 
 
 def kernel(signature, threads, blocks=1, variant=None, since=75, **options):
-    """Decorate a CUDA kernel, compiled once for the dtype of its first argument, an array of float32, float64 or int32.
+    """Decorate a CUDA kernel, compiled once for the dtype of its first argument, an array of float32, float64, int32 or uint16.
 
     Args:
         signature: gives the types of the arguments for the scalar type `real`; see `array`.
