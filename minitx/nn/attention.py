@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..autograd import Tensor, fused, random
+from ..kernels.embedding import embedding
 from ..kernels.runtime import devices
 from .layers import Linear, xavier_uniform
 from .module import Module, Parameter
@@ -150,7 +151,7 @@ def _seen(positions, time, window):
 
 
 class KeyValueCache:
-    """Keys and values of the positions seen so far, side by side in memory reserved beforehand: (rows, capacity, 2 · n_kv_heads · d_head).
+    """Keys and values of the positions seen so far, side by side: (rows, room, 2 · n_kv_heads · d_head), with room for some positions more.
 
     Rows may differ in length: beyond its own, what a row holds is padding, and is overwritten as it grows. Lengths, and rows to be selected, are numbers
     that the CPU reckons with: they are arrays in main memory, wherever the model is.
@@ -158,6 +159,7 @@ class KeyValueCache:
 
     def __init__(self, capacity):
         self.capacity, self.used, self._store = capacity, 0, None
+        self._size = 0  # numbers in the memory of the store, which may be fewer: stores of one size take each other's place in the pool
         self.query = None  # of the last step, where a memory is looked at
 
     def append(self, keys_and_values, lengths=None):
@@ -165,9 +167,12 @@ class KeyValueCache:
         rows, new, width = keys_and_values.shape
         used = self.used + new if lengths is None else int(np.max(lengths, initial=0))
         if self._store is None:
-            self._store = devices.empty((rows, max(self.capacity, used), width), keys_and_values)
+            self.capacity = max(self.capacity, used)
+            self._store = self._new(rows, used, keys_and_values)
+        elif used > self.capacity:
+            raise ValueError(f"cache: {used} positions do not fit into the {self.capacity} that were reserved")
         elif used > self._store.shape[1]:
-            raise ValueError(f"cache: {used} positions do not fit into the {self._store.shape[1]} that were reserved")
+            self._copy(np.arange(rows), min(self.capacity, 2 * used))
         if lengths is None:
             self._store[:, self.used:used] = keys_and_values
         else:
@@ -182,6 +187,17 @@ class KeyValueCache:
     def select(self, rows):
         """Go on with these rows (indices, in any order and number): how beams split and finished sentences leave."""
         if self._store is not None:
-            chosen = devices.empty((len(rows), *self._store.shape[1:]), self._store)
-            chosen[:, :self.used] = self._store[rows, :self.used]
-            self._store = chosen
+            self._copy(rows, min(self.capacity, self.used + 1))
+
+    def _copy(self, rows, room):
+        """Take a new store, with these rows of the old one; what stands behind the used positions says nothing."""
+        old, positions = self._store, np.minimum(np.arange(room), self.used - 1)
+        places = np.asarray(rows)[:, None] * old.shape[1] + positions  # (rows, room)
+        self._store = self._new(len(rows), room, old)
+        embedding(old.reshape(-1, old.shape[2]), devices.place(places, old), self._store)
+
+    def _new(self, rows, room, like):
+        size = rows * room * like.shape[2]
+        if size > self._size:
+            self._size = 2 * size
+        return devices.empty((self._size,), like)[:size].reshape(rows, room, like.shape[2])

@@ -60,3 +60,11 @@ def test_wrong_inputs_are_named():
         cpu.embedding(weight, np.array([0.0]))
     with pytest.raises(ValueError, match="g has shape"):
         cpu.embedding_backward(weight, np.array([0, 1]), 5)
+
+
+@pytest.mark.parametrize("kernel", [cpu.embedding, reference.embedding])
+def test_rows_are_written_where_the_caller_wants_them(kernel):
+    weight, ids = normal(5, 3, dtype=np.float32), np.array([[4, 0], [4, 1]])
+    out = np.full((2, 2, 3), np.nan, np.float32)
+    assert kernel(weight, ids, out) is out
+    np.testing.assert_array_equal(out, weight[ids])

@@ -10,11 +10,11 @@ from .reference import check
 _RUN = 16  # rows that a block writes one after the other: single ones, far apart, would each be on a page of their own
 
 
-def embedding(weight, ids):
+def embedding(weight, ids, out=None):
     """See reference.embedding."""
     check("embedding", ids, weight.shape[0], weight.dtype)
     d = weight.shape[1]
-    out = empty(ids.shape + (d,), weight.dtype)
+    out = empty(ids.shape + (d,), weight.dtype) if out is None else out
     _embedding(np.ascontiguousarray(weight), ids.astype(np.int64).reshape(-1), launch.blocks(ids.size, d),
                out.reshape(ids.size, d))
     return out

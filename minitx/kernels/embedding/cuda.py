@@ -21,11 +21,11 @@ TILE = 1024  # places that are counted together, by as many threads
 _NAN = np.float32(np.nan)
 
 
-def embedding(weight, ids):
+def embedding(weight, ids, out=None):
     """See reference.embedding."""
     check_kinds("embedding", ids, weight.dtype)
     vocabulary, d = weight.shape
-    out = empty(weight, ids.shape + (d,))
+    out = empty(weight, ids.shape + (d,)) if out is None else out
     if out.size > 0:
         if vocabulary == 0:
             raise IndexError("embedding: there are ids but the table has no rows")

@@ -2,10 +2,13 @@
 import numpy as np
 
 
-def embedding(weight, ids):
-    """weight[ids]: weight (vocabulary, d) float32 or float64, ids integers of any shape; ids.shape + (d,)."""
+def embedding(weight, ids, out=None):
+    """weight[ids]: weight (vocabulary, d) float32 or float64, ids integers of any shape; ids.shape + (d,). `out` may be the array to write it to."""
     check("embedding", ids, weight.shape[0], weight.dtype)
-    return weight[ids]
+    if out is None:
+        return weight[ids]
+    out[...] = weight[ids]
+    return out
 
 
 def embedding_backward(g, ids, vocabulary, dweight=None):
