@@ -8,7 +8,7 @@ import numpy as np
 
 from ..data.batches import BOS, EOS
 from ..errors import UserError
-from ..kernels.cross_entropy import cross_entropy
+from ..kernels.top_k import top_k
 from .limits import FREE, forced_words, length_limits
 
 _FIRST_WORD = EOS + 1  # <pad> and <bos> are never said, and <eos> is ranked apart
@@ -119,40 +119,17 @@ def _extensions(logits, beam, forced=None):
     """<eos> and the `beam` best words after each row of logits: ids and float64 log-probabilities, (rows, 1 + beam).
 
     Words of equal logits are ordered as in the vocabulary, which has fewer than `beam` words when it is small. Of a row
-    whose `forced` word is not FREE, that word alone keeps a probability, its own. The logits are used up.
+    whose `forced` word is not FREE, that word alone keeps a probability, its own.
     """
-    log_sum_exp, end = _log_sum_exp(logits), logits[:, EOS:EOS + 1].copy()
-    bound = np.flatnonzero(forced != FREE) if forced is not None else []
-    forced_logits = logits[bound, forced[bound]] if len(bound) else None
-    logits[:, :_FIRST_WORD] = -np.inf
-    words, chosen = _largest(logits, min(beam, logits.shape[1] - _FIRST_WORD))
+    words, chosen, log_sum_exp = top_k(logits, min(beam, logits.shape[1] - _FIRST_WORD), _FIRST_WORD)
     ids = np.concatenate([np.full((len(logits), 1), EOS), words], axis=1).astype(np.int32)
-    chosen = np.concatenate([end, chosen], axis=1)
-    if len(bound):
+    chosen = np.concatenate([logits[:, EOS:_FIRST_WORD], chosen], axis=1)
+    if forced is not None:
+        bound = np.flatnonzero(forced != FREE)
         chosen[bound] = -np.inf
-        ids[bound, 1], chosen[bound, 1] = forced[bound], forced_logits
+        ids[bound, 1], chosen[bound, 1] = forced[bound], logits[bound, forced[bound]]
     # Rounding may lift one above 0, and the search relies on log P never growing.
-    return ids, np.minimum(chosen.astype(np.float64) - log_sum_exp, 0)
-
-
-def _largest(x, k):
-    """Columns and values of the k largest of each row of x, in order; the first of equals comes first. x is used up."""
-    if k > 16:
-        columns = np.argsort(-x, axis=1, kind="stable")[:, :k]
-        return columns, np.take_along_axis(x, columns, axis=1)
-    # A pass over the row for each of a few is several times as fast as sorting it.
-    rows = np.arange(len(x))
-    columns, values = np.empty((len(x), k), np.int64), np.empty((len(x), k), x.dtype)
-    for place in range(k):
-        columns[:, place] = x.argmax(axis=1)
-        values[:, place] = x[rows, columns[:, place]]
-        x[rows, columns[:, place]] = -np.inf
-    return columns, values
-
-
-def _log_sum_exp(logits):
-    """log Σ exp(logits) of each row, (rows, 1); what turns logits into log-probabilities."""
-    return cross_entropy(logits, np.full(len(logits), EOS, np.int32))[1][:, None]
+    return ids, np.minimum(chosen.astype(np.float64) - log_sum_exp[:, None], 0)
 
 
 def _uncovered(coverage):

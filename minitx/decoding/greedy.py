@@ -2,6 +2,7 @@
 import numpy as np
 
 from ..data.batches import BOS, EOS
+from ..kernels.top_k import top_k
 from .limits import FREE, forced_words, length_limits
 
 _LEAVE = 0.25  # finished sentences leave when they are this share of the batch: it costs a copy of the others' cache
@@ -22,7 +23,7 @@ def greedy(model, source, lengths, max_length=None, prefixes=None):
     said = np.full((len(source), int(limits.max())), EOS, np.int32)
     for position in range(said.shape[1]):
         logits = model.step(ids, cache)  # (rows, vocabulary)
-        ids = (logits[:, EOS:].argmax(axis=1) + EOS).astype(np.int32)
+        ids = top_k(logits, 1, EOS)[0][:, 0].astype(np.int32)
         if position < forced.shape[1]:
             ids = np.where(forced[rows, position] == FREE, ids, forced[rows, position]).astype(np.int32)
         ids[~going] = EOS

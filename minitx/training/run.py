@@ -94,6 +94,7 @@ def _kernels(settings):
                 "batch_norm": settings.normalization == "batch",
                 "rotary": settings.positions == "rotary", "swiglu": settings.activation == "swiglu"}
     used["additive_attention"] = settings.score == "additive"
+    used["top_k"] = settings.text is None  # of the search that translates
     return tuple(folder for folder, needed in used.items() if needed)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from minitx.data.batches import BOS, EOS
-from minitx.decoding.beam import _largest, beam_search
+from minitx.decoding.beam import beam_search
 from minitx.decoding.greedy import greedy
 from minitx.decoding.limits import length_limits
 from minitx.errors import UserError
@@ -168,14 +168,6 @@ def test_words_without_a_probability_are_never_said():
     [found] = beam_search(model, *padded(sentences(1)), beam=9, n_best=9, max_length=3)
     assert sorted(one.ids for one in found) == [[], [3], [3, 3], [3, 3, 3]]
     assert all(np.isfinite(one.score) for one in found)
-
-
-@pytest.mark.parametrize("k", [1, 5, 17, 40])
-def test_the_largest_come_in_order_and_the_first_of_equals_first(k):
-    x = np.random.default_rng(0).integers(0, 6, (8, 40)).astype(np.float32)
-    columns, values = _largest(x.copy(), k)
-    np.testing.assert_array_equal(columns, np.argsort(-x, axis=1, kind="stable")[:, :k])
-    np.testing.assert_array_equal(values, np.take_along_axis(x, columns, axis=1))
 
 
 @pytest.mark.parametrize(

@@ -116,9 +116,10 @@ def test_a_killed_run_of_another_model_resumes_to_the_same_bits(tmp_path, change
 
 def test_a_run_compiles_the_kernels_that_its_model_needs_and_no_others():
     llama = {"normalization": "rms", "positions": "rotary", "activation": "swiglu", "model": "decoder-only", "joint_vocabulary": True}
-    assert _kernels(Settings(model="recurrent", cell="lstm", score="additive")) == ("lstm", "additive_attention")
-    assert _kernels(Settings(normalization="batch")) == ("batch_norm",)
-    assert _kernels(Settings()) == ("layer_norm",) and _kernels(Settings(**llama)) == ("rms_norm", "rotary", "swiglu")
+    assert _kernels(Settings(model="recurrent", cell="lstm", score="additive")) == ("lstm", "additive_attention", "top_k")
+    assert _kernels(Settings(normalization="batch")) == ("batch_norm", "top_k")
+    assert _kernels(Settings()) == ("layer_norm", "top_k") and _kernels(Settings(**llama)) == ("rms_norm", "rotary", "swiglu", "top_k")
+    assert "top_k" not in _kernels(Settings(text="a", pair=None, model="decoder-only", tokenizer="characters")), "nothing is translated"
 
 
 def test_a_run_holds_all_that_translation_needs(straight, tmp_path):
@@ -437,4 +438,4 @@ def test_a_run_compiles_the_kernels_of_its_own_model(tmp_path, monkeypatch):
     monkeypatch.setattr(compiled, "missing", lambda dtype, folders: asked.append(folders) or [])
     train(small_settings(tmp_path, steps=1), out=tmp_path / "translator")
     train(small_text_settings(tmp_path, steps=1, normalization="rms", positions="rotary", activation="swiglu"), out=tmp_path / "llama")
-    assert asked == [("layer_norm",), ("rms_norm", "rotary", "swiglu")]
+    assert asked == [("layer_norm", "top_k"), ("rms_norm", "rotary", "swiglu")]
