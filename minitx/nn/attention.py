@@ -126,7 +126,7 @@ class MultiHeadAttention(Module):
             query = qkv[..., :self.d_model] if self.score is None else self.score.query(qkv[..., :self.d_model])
             cache.append(self._prepared(qkv[..., self.d_model:]), lengths)
             options = {"causal": True, "window": self.window}
-            if np.ptp(start) and (self.window or x.shape[1] > 1):  # the rows' queries do not stand at the same places
+            if (self.window or x.shape[1] > 1) and np.ptp(start):  # the rows' queries do not stand at the same places
                 options = {"mask": devices.place(_seen(start[:, None] + np.arange(x.shape[1]), cache.used, self.window), x.data)}
         keys, values = map(Tensor, cache.keys_and_values())
         lengths = devices.place(lengths, x.data)

@@ -59,9 +59,10 @@ def test_weights_stored_transposed_are_used_in_place(x_shape, n_out, activation,
 
 @DTYPES
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("rows", range(1, 11))
-def test_few_rows(rows, order, dtype):
-    for n_in, n_out in ((1, 3), (37, 21), (64, 1025)):
+@pytest.mark.parametrize("rows", [*range(1, 10), 16, 17])
+def test_few_rows(rows, order, dtype, monkeypatch):
+    monkeypatch.setattr(cpu, "_PACKED", 0)  # as for large weights
+    for n_in, n_out in ((1, 3), (37, 21), (64, 1025), (300, 400)):
         x, weight, bias, _ = parameters((rows, n_in), n_out, dtype)
         for bias in (bias, None):
             out, _ = cpu.linear(x, np.asarray(weight, order=order), bias)
@@ -173,7 +174,7 @@ def test_reference_backward_is_the_derivative(activation, p):
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize("x_shape, n_out", [((1000, 33), 65), ((300, 520), 1030), ((5, 16), 2000)])
+@pytest.mark.parametrize("x_shape, n_out", [((1000, 33), 65), ((300, 520), 1030), ((5, 16), 2000), ((100, 40), 2000), ((6, 700), 2000)])
 def test_same_bits_on_any_number_of_threads(x_shape, n_out, order):
     x, weight, bias, g = parameters(x_shape, n_out, np.float32)
     weight = np.asarray(weight, order=order)

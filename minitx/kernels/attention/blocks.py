@@ -31,7 +31,7 @@ def shared(q, k, heads, causal, lengths, p, key, mask, kv_heads, window):
     keys a query sees, up to its own.
     """
     (batch, tq, width), tk = q.shape, k.shape[1]
-    lengths = _full(batch, tk) if lengths is None else np.clip(lengths, 0, tk).astype(np.int32)
+    lengths = _full(batch, tk) if lengths is None else np.minimum(np.maximum(lengths, 0), tk).astype(np.int32)
     mask = _NO_MASK if mask is None else np.broadcast_to(mask, (batch, heads, tq, tk))
     threshold, kept = philox.split(p)
     query_block = 32 if causal else 64  # where a causal block ends, half of its scores are of keys not seen

@@ -17,7 +17,9 @@ from .reference import ACTIVATIONS, check
 
 _ACTIVATION = {name: number for number, name in enumerate(ACTIVATIONS)}
 _RELU, _GELU = 1, 2
-_FEW = 8  # rows: for more, the weights are no longer what a product waits for
+_FEW = 16  # rows: for more, the weights are no longer what a product waits for
+_LARGE = 1 << 20  # weights: as many do not stay in the caches
+_PACKED = 10 ** 6  # multiplications: for more, OpenBLAS first copies the weights into an order of its own
 _ROWS = 256  # per block: a product of 256 rows reaches 95 % of the speed of one of 2,000, one of 32 rows two thirds
 _PARTS = 8  # sums that dweight is the sum of, at most
 _PART_ELEMENTS = 1 << 19  # a dweight as large as this has products enough to share out, and is summed in one piece
@@ -36,14 +38,21 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
         saved = out if activation == "relu" else empty(out.shape, x.dtype)
     threshold, scale = philox.split(p)
     x, out_rows = x.reshape(-1, n_in), out.reshape(-1, n_out)
-    row_blocks = _row_blocks(len(x))
-    few = len(x) <= _FEW
-    column_blocks = _up_to(8 // row_blocks, n_out // (384 if few and transposed else 256))  # for the rows of a decoder's step
+    row_blocks, column_blocks = _blocks(len(x), n_out)
+    few = len(x) <= _FEW and (weight.size > _LARGE or len(x) * weight.size // column_blocks > _PACKED)
     bias = absent.reshape(0) if bias is None else np.ascontiguousarray(bias)
     slope = absent if saved is None or saved is out else saved.reshape(-1, n_out)
     _linear(x, weight, transposed, few, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks,
             column_blocks, out_rows, slope)
     return out, saved
+
+
+def _blocks(rows, n_out):
+    """Into how many blocks of rows and of columns to cut: by columns where that cuts evenly, since a product of fewer rows is slower."""
+    column_blocks = next((count for count in (8, 4, 2) if n_out >= 192 * count), 1)
+    if rows <= _ROWS and column_blocks > 1:
+        return 1, column_blocks
+    return _row_blocks(rows), _up_to(8 // _row_blocks(rows), n_out // 256)
 
 
 def _as_stored(weight):
