@@ -362,6 +362,7 @@ def test_options_of_llama_that_are_not_here_are_refused(changes, said, tmp_path)
     ({"positions": "sinusoidal"}, "LayerNorm, sinusoidal positions, gelu, 2 heads of keys for 2 of queries, window None"),
     ({"n_kv_heads": 1}, "1 heads of keys"), ({"window": 3}, "window 3"), ({"normalization": "rms"}, "RMSNorm, learned"),
     (LLAMA | {"window": 3, "bias": True}, "window 3"), (LLAMA | {"activation": "gelu"}, "RMSNorm, rotary positions, gelu"), ({"n_layers": 0}, "at least one layer"),
+    ({"experts": 2}, "this model has experts"), ({"normalization": "batch"}, "BatchNorm, learned"),
 ])
 def test_a_model_that_transformers_does_not_have_is_not_written(options, said, tmp_path):
     with pytest.raises(UserError, match=said):
