@@ -183,8 +183,8 @@ def drop_long(pairs: Sequence[tuple[Ids, Ids]], max_length: int) -> tuple[list[t
     return kept, len(pairs) - len(kept)
 
 
-def length_batches(sentences: Sequence[Ids], batch_tokens: int) -> list[SourceBatch]:
-    """Batches for translation, longest first, with rows x longest source (<eos> counted) within `batch_tokens`.
+def length_batches(sentences: Sequence[Ids], batch_tokens: int, most_rows: int | None = None) -> list[SourceBatch]:
+    """Batches for translation, longest first, with rows x longest source (<eos> counted) within `batch_tokens`, and rows within `most_rows`.
 
     The way back: `results[row] = translation` for each `row` of `batch.rows`.
     """
@@ -194,7 +194,7 @@ def length_batches(sentences: Sequence[Ids], batch_tokens: int) -> list[SourceBa
     order = np.argsort(-source.lengths, kind="stable")
     return [
         SourceBatch(rows, source.padded(rows), source.lengths[rows])
-        for rows in _cut(order, source.lengths[order], batch_tokens)
+        for rows in _cut(order, source.lengths[order], batch_tokens, most_rows)
     ]
 
 
@@ -245,12 +245,13 @@ def _batch(source: _Ragged, target: _Ragged, rows: np.ndarray) -> Batch:
     )
 
 
-def _cut(rows: np.ndarray, lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Cuts rows, in their order, into the longest pieces whose rows x longest length is within `batch_tokens`."""
+def _cut(rows: np.ndarray, lengths: np.ndarray, batch_tokens: int, most_rows: int | None = None) -> list[np.ndarray]:
+    """Cuts rows, in their order, into the longest pieces whose rows x longest length is within `batch_tokens`, of at most `most_rows` rows."""
+    most_rows = most_rows or len(rows)
     pieces, start, longest = [], 0, 0
     for stop, length in enumerate(lengths.tolist()):
         longest = max(longest, length)
-        if (stop + 1 - start) * longest > batch_tokens and stop > start:
+        if stop > start and ((stop + 1 - start) * longest > batch_tokens or stop - start >= most_rows):
             pieces.append(rows[start:stop])
             start, longest = stop, length
     return [*pieces, rows[start:]]

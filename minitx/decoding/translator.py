@@ -17,7 +17,8 @@ from .ensemble import Ensemble
 from .greedy import greedy
 from .sampling import Sampling
 
-BATCH_TOKENS = 4096  # of source times hypotheses that are decoded together: enough to keep the kernels busy
+BATCH_TOKENS = 16384  # of source times hypotheses that are decoded together: enough to keep the kernels busy
+MOST_LOGITS = 1 << 24  # of a step: 64 MB
 
 
 def load(path, device="cpu", ensemble=()):
@@ -113,7 +114,9 @@ class Translator:
         real = [row for row, text in enumerate(texts) if text.strip()]
         sentences = self._source_ids([texts[row] for row in real])
         prefixes = self._prefixes(prefix, texts, tokenised)
-        for batch in length_batches(sentences, max(1, BATCH_TOKENS // max(1, width))):
+        width = max(1, width)
+        most_rows = max(1, MOST_LOGITS // (width * len(self.tokenizers.target)))
+        for batch in length_batches(sentences, max(1, BATCH_TOKENS // width), most_rows):
             rows = [real[row] for row in batch.rows]
             for i, best in enumerate(search(batch, prefixes and [prefixes[row] for row in rows])):
                 copies = [self._copies(texts[rows[i]], batch, i, one.ids) if copy_unknown else () for one in best]

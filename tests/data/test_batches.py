@@ -218,6 +218,12 @@ def test_a_long_sentence_to_translate_is_a_batch_of_its_own():
     assert length_batches([], 10) == []
 
 
+def test_translation_batches_have_no_more_rows_than_asked_for():
+    batches = length_batches([[4], [5] * 50, [6], [7, 7], [8], [9]], 1000, most_rows=2)
+    assert [batch.rows.tolist() for batch in batches] == [[1, 3], [0, 2], [4, 5]]
+    assert [len(batch.rows) for batch in length_batches([[4]] * 5, 4, most_rows=3)] == [2, 2, 1]
+
+
 def test_an_epoch_of_29000_pairs_takes_well_under_half_a_second():
     batches = Batches(random_pairs(29_000), 4096)
     start = time.perf_counter()

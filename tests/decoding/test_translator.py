@@ -49,6 +49,13 @@ def test_the_size_of_the_batches_changes_nothing(translator, monkeypatch):
     assert translator.translate(iter(TEXTS), beam=2) == expected
 
 
+def test_the_logits_of_a_step_are_few_enough(translator, monkeypatch):
+    expected, rows, step = translator.translate(TEXTS, beam=2), [], translator.model.step
+    monkeypatch.setattr(translator.model, "step", lambda ids, cache: rows.append(len(ids)) or step(ids, cache))
+    monkeypatch.setattr("minitx.decoding.translator.MOST_LOGITS", 4 * len(translator.tokenizers.target))
+    assert translator.translate(TEXTS, beam=2) == expected and max(rows) == 4
+
+
 def test_no_text_gives_no_translation(translator):
     assert translator.translate([]) == [] and translator.encode([]).shape == (0, 16)
 
