@@ -12,7 +12,7 @@ from numba.cuda import types
 
 from ..dropout import philox
 from ..dropout.philox_cuda import words
-from ..runtime.cuda import SIMULATED, array, contiguous, device, empty, filled, span
+from ..runtime.cuda import SIMULATED, address, array, contiguous, device, empty, filled, span
 from .reference import check
 
 THREADS = 128  # of a block, in every version
@@ -125,7 +125,7 @@ def shared_arguments(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, wi
 def _memory(x, multiple):
     """The memory of x (batch, time, features) and its Rows; of a copy, where rows overlap or lie askew."""
     batch, time, feature = (stride // x.itemsize for stride in x.strides)
-    pointer = x.ctypes.data if SIMULATED else x.data.ptr
+    pointer = address(x)
     askew = (batch | time | pointer // x.itemsize) % multiple
     if feature != 1 or time < x.shape[2] or batch < 0 or askew:
         x = _copy(x)

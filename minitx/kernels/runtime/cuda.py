@@ -131,7 +131,7 @@ def flat(array, dtype):
 def span(array):
     """The memory from the first element of an array to its last, as one row: for kernels that find slices where they lie. No stride is negative."""
     size = 1 + sum((extent - 1) * stride for extent, stride in zip(array.shape, array.strides)) // array.itemsize
-    return (np if SIMULATED else _cupy()).lib.stride_tricks.as_strided(array, (size,), (array.itemsize,))
+    return _library(array).lib.stride_tricks.as_strided(array, (size,), (array.itemsize,))
 
 
 def on_16_bytes(*arrays):

@@ -1,0 +1,50 @@
+"""Whole updates by the CUDA kernels, on arrays that refuse what CuPy refuses, against the CPU: nothing between two kernels is NumPy's either."""
+import numpy as np
+import pytest
+
+from minitx import optim, random
+from minitx.data.batches import make_batch
+from minitx.decoding.beam import beam_search
+from minitx.models import DecoderOnly, EncoderDecoder
+
+from ..device import standin
+
+BATCH = make_batch([([5, 6], [8, 9]), ([4, 5, 7], [6])])
+SIZES = dict(d_model=32, n_heads=2, n_layers=1, d_ff=20, dropout=0.2, attention_dropout=0.1, max_length=8)
+MODELS = {
+    "encoder-decoder": lambda: EncoderDecoder(12, 12, **SIZES, tie_embeddings="all"),
+    "llama": lambda: DecoderOnly(12, **SIZES, normalization="rms", activation="swiglu", positions="rotary", n_kv_heads=1, bias=False, window=2),
+}
+
+
+def update(model):
+    """The loss of an update, and the weights after it."""
+    optimizer = optim.AdamW(model.train().parameters(), 0.01, eps=1e-3)  # keys have a bias whose gradient is rounding alone
+    random.seed(0)
+    before = standin.waits
+    loss = model.loss(BATCH, label_smoothing=0.1, reduction="sum") * (1.0 / BATCH.n_tokens)
+    loss.backward()
+    optimizer.step(clip=0.5)
+    optimizer.zero_grad()
+    assert standin.waits == before
+    return loss.item(), {name: value.to("cpu").data for name, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_update_is_that_of_the_cpu(name):
+    loss, weights = update(MODELS[name]())
+    with standin.installed():
+        found, found_weights = update(MODELS[name]().to("cuda"))
+    assert found == pytest.approx(loss, rel=1e-5)
+    for parameter, array in weights.items():
+        np.testing.assert_allclose(found_weights[parameter], array, rtol=1e-3, atol=1e-5, err_msg=parameter)
+
+
+def test_a_beam_finds_the_translations_of_the_cpu():
+    def search(model):
+        return beam_search(model.eval(), BATCH.source, BATCH.source_lengths, beam=2, max_length=2)
+
+    expected = search(MODELS["encoder-decoder"]())
+    with standin.installed():
+        found = search(MODELS["encoder-decoder"]().to("cuda"))
+    assert [[one.ids for one in rows] for rows in found] == [[one.ids for one in rows] for rows in expected]
