@@ -291,8 +291,9 @@ def _blank(
         "bpe": pre_tokenizers.Sequence([words, pre_tokenizers.Metaspace(" ", prepend_scheme="always", split=False), *marks]),
         "byte-bpe": pre_tokenizers.ByteLevel(add_prefix_space=False),
     }[kind]
-    if kind == "byte-bpe":
-        library.decoder = decoders.ByteLevel()
+    if kind != "words":  # whose tokens the library joins by spaces; here `decode` does without it, but others read tokenizer.json
+        library.decoder = {"characters": decoders.Fuse(), "bpe": decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)]),
+                           "byte-bpe": decoders.ByteLevel()}[kind]
     return library, trainer
 
 

@@ -370,6 +370,19 @@ def test_a_model_that_transformers_does_not_have_is_not_written(options, said, t
     assert not (tmp_path / "folder").exists()
 
 
+@pytest.mark.parametrize("kind", ["words", "characters", "bpe", "byte-bpe"])
+def test_a_tokenizer_of_ours_reads_and_writes_text_from_a_pretrained_folder_as_from_a_run(kind, tmp_path):
+    from minitx.data.pretrained import PretrainedTokenizer
+    from minitx.data.tokenizers import Tokenizer
+
+    text = "the old man, and the sea: 猫"
+    ours = Tokenizer.train(kind, [text] * 3, None if kind in ("words", "characters") else 300)
+    save_pretrained(DecoderOnly(len(ours), d_model=8, n_heads=2, n_layers=1), tmp_path, ours)
+    read = PretrainedTokenizer.load(tmp_path / "tokenizer.json")
+    assert read.encode(text) == ours.encode(text)
+    assert read.decode(read.encode(text)) == text
+
+
 @pytest.mark.parametrize("content", ["{", "[1]", '{"version": "1.0", "model": {}}'])
 def test_a_broken_tokenizer_is_named(content, tmp_path):
     saved("GPT-2", tmp_path)
