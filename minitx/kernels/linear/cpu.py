@@ -42,8 +42,11 @@ def linear(x, weight, bias=None, activation="none", p=0.0, key=0, needs_gradient
     few = len(x) <= _FEW and (weight.size > _LARGE or len(x) * weight.size // column_blocks > _PACKED)
     bias = absent.reshape(0) if bias is None else np.ascontiguousarray(bias)
     slope = absent if saved is None or saved is out else saved.reshape(-1, n_out)
-    _linear(x, weight, transposed, few, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks,
-            column_blocks, out_rows, slope)
+    if few:
+        few_rows.product(x, weight, transposed, bias, column_blocks, out_rows)
+    if not few or activation != "none":
+        _linear(x, weight, transposed, few, bias, _ACTIVATION[activation], p > 0, threshold, scale, key, row_blocks,
+                column_blocks, out_rows, slope)
     return out, saved
 
 
@@ -64,24 +67,20 @@ def _as_stored(weight):
 
 @compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), boolean, boolean, reads(real, 1, "C"), int64, boolean,
                         uint64, real, uint64, int64, int64, writes(real, 2), writes(real, 2)), **launch.OPTIONS)
-def _linear(x, weight, transposed, few, bias, activation, drop, threshold, scale, key, row_blocks, column_blocks, out,
-            slope):
+def _linear(x, weight, transposed, multiplied, bias, activation, drop, threshold, scale, key, row_blocks, column_blocks,
+            out, slope):
+    """`multiplied`: x Wᵀ + bias is in `out` already."""
     (rows, n_in), n_out = x.shape, out.shape[1]
     zero, one = x.dtype.type(0), x.dtype.type(1)
     numbers, step = weight.reshape(-1), n_out if transposed else n_in  # of the weights, and between their rows as stored
-    threads = launch.share(rows * n_in * n_out // _MULTIPLICATIONS)
+    threads = launch.share(0 if multiplied else rows * n_in * n_out // _MULTIPLICATIONS)
     for block in prange(row_blocks * column_blocks):
         row_block, column_block = block // column_blocks, block % column_blocks
         top, bottom = row_block * rows // row_blocks, (row_block + 1) * rows // row_blocks
         left, right = column_block * n_out // column_blocks, (column_block + 1) * n_out // column_blocks
-        for i in range(top, bottom):  # BLAS adds to what is there, at no cost: it would have set it to 0
-            if bias.size > 0:
+        if not multiplied:
+            for i in range(top, bottom if bias.size > 0 else top):  # BLAS adds to it, at no cost: it would have set it to 0
                 _copy(out[i, left:right], bias[left:right])
-            elif few:
-                _clear(out[i, left:right])
-        if few:
-            few_rows.add_product(x, weight, transposed, left, right, out)
-        else:
             gemm(False, not transposed, bottom - top, right - left, n_in, one, x[top:], n_in,
                  numbers[left if transposed else left * n_in:], step, one if bias.size > 0 else zero, out[top:, left:],
                  n_out)

@@ -1,23 +1,32 @@
 """The product of a few rows, as in generation word by word: each weight is read once, and used for all rows while it is there.
 
 BLAS would first copy the weights into an order of its own, as it would for many rows. Here the time is that of reading them, so what is needed next is
-asked for while this is used: the processor alone would wait at the beginning of each row. All functions are for use in compiled code.
+asked for while this is used: the processor alone would wait at the beginning of each row.
 """
 from llvmlite import ir
-from numba import types
+from numba import boolean, int64, prange, types
 from numba.extending import intrinsic, register_jitable
+
+from ..runtime import launch
+from ..runtime.compiled import compiled, reads, writes
 
 _PART = 256  # of a row at a time: what is read stays in the first level of the cache until the last row of x has used it
 _LINE = 16  # numbers from one request to the next: a line of the cache in float32; in float64 every second one is left to the processor
 
 
-@register_jitable
-def add_product(x, weight, transposed, left, right, out):
-    """Columns left … right − 1 of out += x Wᵀ, x (rows, in); `weight` is W (out, in), or its transpose (in, out)."""
-    if transposed:
-        _add_columns(x, weight, left, right, out)
-    else:
-        _add_dots(x, weight, left, right, out)
+@compiled(lambda real: (reads(real, 2, "C"), reads(real, 2, "C"), boolean, reads(real, 1, "C"), int64, writes(real, 2)), **launch.OPTIONS)
+def product(x, weight, transposed, bias, column_blocks, out):
+    """out = x Wᵀ + bias, x (rows, in); `weight` is W (out, in), or its transpose (in, out); `bias` may be empty."""
+    rows, n_out = out.shape
+    for block in prange(column_blocks):
+        left, right = block * n_out // column_blocks, (block + 1) * n_out // column_blocks
+        for i in range(rows):
+            for j in range(left, right):
+                out[i, j] = bias[j] if bias.size > 0 else x.dtype.type(0)
+        if transposed:
+            _add_columns(x, weight, left, right, out)
+        else:
+            _add_dots(x, weight, left, right, out)
 
 
 @register_jitable
