@@ -17,7 +17,7 @@ from minitx.console import Console
 from minitx.data.files import read_lines, write_atomically
 from minitx.errors import UserError
 from minitx.run_folder import RunFolder
-from minitx.settings import choose, choose_resumed
+from minitx.presets import choose, choose_resumed
 from minitx.training.evaluate import evaluate
 from minitx.training.run import Interrupted, train
 

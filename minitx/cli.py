@@ -19,7 +19,8 @@ from rich.box import Box
 
 from .cli_looking import attention, neighbours, translator_of
 from .errors import UserError
-from .settings import PRESETS, Settings, choose, choose_resumed
+from .presets import PRESETS, choose, choose_resumed
+from .settings import Settings
 from .typed import Switch, Texts, Whole, decoded, typed, whole
 
 app = App(

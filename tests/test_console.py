@@ -6,7 +6,8 @@ import pytest
 from rich.cells import cell_len
 
 from minitx.decoding.generator import NextToken
-from minitx.console import Console, Silent, attention_lines, marked
+from minitx.console import Console, attention_lines, marked
+from minitx.silent import Silent
 from minitx.settings import Settings
 
 ENGLISH, SPANISH = "the red cats do not see the dog", "los gatos rojos no ven al perro"

@@ -11,7 +11,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower floors know nothing of those above. data and plots stand beside and import nothing of the engine.
 FLOORS = ["kernels", "autograd", "nn", "models", "run_folder", "decoding", "training", "bench", "cli"]
-BESIDE = {"data", "errors", "settings", "diagrams", "plots", "console"}
+BESIDE = {"data", "errors", "settings", "presets", "diagrams", "plots", "console", "silent"}
 
 
 def room(path):

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from minitx.errors import UserError
-from minitx.settings import CHANGED_ON_RESUME, LANGUAGE_MODELS, PRESETS, Settings, choose, choose_resumed, read_config
+from minitx.presets import CHANGED_ON_RESUME, LANGUAGE_MODELS, PRESETS, choose, choose_resumed
+from minitx.settings import Settings, read_config
 
 FIELDS = dataclasses.fields(Settings)
 TEXT = {"text": "a", "pair": None, "model": "decoder-only", "tokenizer": "characters"}

@@ -206,6 +206,7 @@ def _short(value):
 
 
 def bytes_text(n):
+    """A number of bytes as people read it: 12.3 MB."""
     for unit in ("B", "KB", "MB"):
         if n < 1000:
             return f"{n:.3g} {unit}"

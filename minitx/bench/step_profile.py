@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..autograd.graph import mode
 from ..autograd.inspect import Monitor
-from ..console import Silent
 from ..kernels.runtime import threads
+from ..silent import Silent
 from ..training.run import train
 from . import products
 from .profile import profile

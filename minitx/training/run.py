@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import UserError
 from ..kernels.runtime import compiled, gpu, threads
 from ..run_folder import RunFolder, build_model, load_weights
+from ..silent import Silent
 from . import corpus as corpora
 from .average import EpochAverage
 from .language_model import LanguageModel
@@ -29,13 +30,11 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
     Args:
         out: folder of a new run; by default runs/en-es and the like, numbered when taken.
         overwrite: replace the run that `out` already holds.
-        console: what shows the run, see `minitx.console`.
+        console: what shows the run, see `minitx.silent`.
         instead: a function of the `Trainer` to call instead of training, as `bench/step_profile.py` does; its result is returned.
 
     Raises: UserError for a mistake of the user's; Interrupted after Ctrl-C, when everything is saved.
     """
-    from ..console import Silent
-
     console = console or Silent()
     folder = RunFolder(resume) if resume else _new_folder(settings, out, overwrite)
     _use_threads(settings.threads)

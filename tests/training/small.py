@@ -2,9 +2,10 @@
 import json
 import random
 
-from minitx.console import Silent
+from minitx.presets import choose
 from minitx.run_folder import RunFolder
-from minitx.settings import Settings, choose
+from minitx.settings import Settings
+from minitx.silent import Silent
 
 WORDS = "ant bee cat dog eel fox gnu hen".split()
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from minitx.run_folder import RunFolder, read_safetensors
-from minitx.settings import choose_resumed
+from minitx.presets import choose_resumed
 from minitx.training.average import EpochAverage
 from minitx.training.run import train
 

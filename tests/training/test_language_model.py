@@ -14,7 +14,7 @@ from minitx.console import Console
 from minitx.data.text import Blocks
 from minitx.errors import UserError
 from minitx.run_folder import RunFolder, build_model, read_safetensors
-from minitx.settings import choose_resumed
+from minitx.presets import choose_resumed
 from minitx.training.evaluate import evaluate
 from minitx.training.language_model import LanguageModel
 from minitx.training.run import Interrupted, train

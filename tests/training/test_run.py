@@ -16,7 +16,8 @@ from minitx.data import files
 from minitx.errors import UserError
 from minitx.kernels.runtime import compiled
 from minitx.run_folder import RunFolder, read_safetensors, save_safetensors
-from minitx.settings import Settings, choose_resumed
+from minitx.presets import choose_resumed
+from minitx.settings import Settings
 from minitx.training.evaluate import evaluate
 from minitx.training.run import Interrupted, _kernels, train
 

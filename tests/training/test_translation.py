@@ -2,7 +2,7 @@
 import pytest
 
 from minitx.run_folder import RunFolder, build_model
-from minitx.settings import choose_resumed
+from minitx.presets import choose_resumed
 from minitx.training import memory
 from minitx.training.run import train
 from minitx.training.translation import Translation
