@@ -1,4 +1,5 @@
 """The scripts in their short form, run as a reader would run them."""
+import json
 import os
 import re
 import subprocess
@@ -23,3 +24,32 @@ def test_runs_that_are_killed_at_random_end_with_the_same_bits(tmp_path):
     kills, same, runs = re.findall(r"^(\d+) kills, (\d+) of (\d+) runs ended with the same bits$", printed, re.M)[-1]
     assert kills == "3" and same == runs != "0"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ablations_go_on_where_they_were_stopped(tmp_path):
+    for name, write in (("src", str.lower), ("tgt", str.upper)):
+        (tmp_path / name).write_text("".join(write(f"a cat sees dog {'b c d e f g'.split()[i % 6]}{i}\n") for i in range(40)), encoding="utf-8")
+    arguments = "--src src --tgt tgt --valid-src src --valid-tgt tgt --steps 2 --out out".split()
+    run_script("ablations", *arguments, folder=tmp_path)
+    results = json.loads((tmp_path / "out" / "ablations.json").read_text(encoding="utf-8"))
+    assert {name: row["changes"] for name, row in results["runs"].items()} == {
+        "as it is": {}, "without positions": {"positions": "none"}, "without label smoothing": {"label_smoothing": 0.0},
+        "without tied embeddings": {"tie_embeddings": "none"}, "one head": {"n_heads": 1}}
+    assert [row["beam"] for row in results["searches"].values()] == [1, 5, 10]
+    for name, row in results["runs"].items():
+        config = json.loads((tmp_path / "out" / name.replace(" ", "-") / "config.json").read_text(encoding="utf-8"))
+        assert config["settings"] == results["settings"] | row["changes"] and row["loss"] > 0
+    assert len({row["loss"] for row in results["runs"].values()}) == 5, "each is another run"
+    table = (tmp_path / "out" / "ablations.md").read_text(encoding="utf-8")
+
+    del results["searches"]["beam 10"]
+    results["runs"]["one head"] = {"changes": {"n_heads": 1}, "seconds": 60.0}  # as after a kill while it was trained
+    (tmp_path / "out" / "ablations.json").write_text(json.dumps(results), encoding="utf-8")
+    weights = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/model.safetensors")}
+    run_script("ablations", *arguments, folder=tmp_path)
+    again = json.loads((tmp_path / "out" / "ablations.json").read_text(encoding="utf-8"))
+    assert again["runs"]["one head"]["seconds"] >= 60 and "beam 10" in again["searches"]
+    assert weights == {path: path.stat().st_mtime_ns for path in weights}, "what is trained is not trained again"
+    rows = [line.split("|")[1:6] for line in (tmp_path / "out" / "ablations.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ") and "search" not in line]
+    assert [row for row in rows if row[0].strip() in results["runs"]] == [
+        line.split("|")[1:6] for line in table.splitlines() if line.startswith("| ") and line.split("|")[1].strip() in results["runs"]]
