@@ -84,7 +84,7 @@ def train_on(folder, settings, row, keep):
         def __init__(self):
             self.before = time.monotonic()
 
-        def plan(self, steps, seconds):
+        def plan(self, steps, seconds, **_):
             print(f"{folder.name}: {steps} steps, about {seconds / 60:.0f} minutes", file=sys.stderr, flush=True)
 
         def validation(self, step, metrics, samples, best):
