@@ -132,6 +132,12 @@ class Console(Silent):
             if hypothesis != reference:
                 self._line(Text("should be ", style="dim").append(reference, style="green"), indent=4)
 
+    def trained(self, steps, seconds, spent):
+        self._stop()
+        self._line()
+        shares = ", ".join(f"{one / max(seconds, 1e-9):.1%} on {what}" for what, one in spent.items())
+        self._line(f"{_count(steps, 'step')} in {_duration(seconds)}, of which {shares}")
+
     def sample(self, prompt, continuation):
         self._stop()
         self._heading("What it writes now")

@@ -58,6 +58,9 @@ class Silent:
         """{"loss", "perplexity", "token_accuracy", "exact_match", "bleu"} (those there are), (source, reference,
         hypothesis) samples, where a language model's have no reference, and whether it is the best so far."""
 
+    def trained(self, steps, seconds, spent):
+        """The run is done: its updates and seconds since it was started or resumed, and {what: seconds} that were not spent on updates."""
+
     def sample(self, prompt, continuation):
         """What a language model makes of a prompt."""
 

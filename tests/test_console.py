@@ -34,6 +34,7 @@ def show_everything(console):
         metrics = {"loss": 0.5, "exact_match": 0.61, "bleu": None}
         console.validation(50, metrics, [(ENGLISH, SPANISH, "los gatos")], best=True)
         console.validation(75, {"loss": 0.4, "perplexity": 1.49}, [("ROMEO:\n", None, "O\n\nJuliet")], best=False)
+        console.trained(90, 250.0, {"validations": 10.0, "saving": 2.0})
         console.sample("ROMEO:\n", "O\n\nJuliet")
         console.distribution("ROMEO", [NextToken(":", 0.9, 1.0), NextToken("▁", 0.05, 0.0), NextToken("猫", 0.01, 0.0)])
         console.note("a sentence")
@@ -62,6 +63,7 @@ def test_a_run_is_told_from_start_to_end():
                  "minitx train --resume 'runs/en es'", "Learning to go on with poems.txt", "1,000 tokens to train on",
                  "a vocabulary of 69", "it reads      F  i  r  s  t  ▁  C", "and predicts  i  r  s  t  ▁  C  ↵", "perplexity 1.49",
                  "    ROMEO:\n    O\n    \n    Juliet", "BLEU  41.0  tokenised, lowercased  nrefs:1|case:lc", f"    1–5   50.0  {'━' * 20}  1 sentence\n", "over 60    0.0", "1,200 sentences",
+                 "90 steps in 4 min 10 s, of which 4.0% on validations, 0.8% on saving",
                  "What it writes now", "drawn with", "90.00%     100.00%"):
         assert part in text, part
 

@@ -47,6 +47,7 @@ class Trainer:
         self._lines = []  # of metrics.jsonl
         self._window, self._window_start, self._rate = Counter(), time.monotonic(), 0.0
         self._unread, self._read_at, self._loss = [], time.monotonic(), math.nan  # losses that are still where they were computed; the last one that was read
+        self._spent = {"validations": 0.0, "saving": 0.0}  # seconds that no update had
 
     def _batches(self, train_ids):
         s = self.settings
@@ -64,22 +65,28 @@ class Trainer:
             ended = self.batches.epoch > epoch
             if ended and self.settings.average:
                 self._read_losses()
-                self.average.add(self.batches.epoch, self.model.state_dict())
+                self._timed("saving", self.average.add, self.batches.epoch, self.model.state_dict())
             per_step = (time.monotonic() - started) / (self.step - first)
             self.console.step(self.step, self._loss, self._rate, self.learning_rate(), (self.steps - self.step) * per_step)
             if self._is_time_to_validate(ended):
-                self.validate()
-                self.save()
+                self._timed("validations", self.validate)
+                self._timed("saving", self.save)
                 saved = time.monotonic()
             elif time.monotonic() - saved > SAVE_EVERY:
-                self.save()
+                self._timed("saving", self.save)
                 saved = time.monotonic()
         if not self.interrupted:
-            self._keep_average()
+            self._timed("validations", self._keep_average)
         self.finished = not self.interrupted
-        self.save()
+        self._timed("saving", self.save)
         if self.finished:
             self.average.clear()
+            self.console.trained(self.step - first, time.monotonic() - started, self._spent)
+
+    def _timed(self, what, action, *arguments):
+        before = time.monotonic()
+        action(*arguments)
+        self._spent[what] += time.monotonic() - before
 
     def _is_time_to_validate(self, epoch_ended):
         every = self.settings.validate_every

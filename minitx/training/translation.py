@@ -65,7 +65,10 @@ class Translation:
 
     def trainer(self, model, folder, console):
         """What trains the model on the pairs."""
-        return Trainer(self.settings, model, self.tokenizers, self.corpus, self._train_ids, self._valid_ids, folder, console, self._redraw())
+        trainer = Trainer(self.settings, model, self.tokenizers, self.corpus, self._train_ids, self._valid_ids, folder, console, self._redraw())
+        padding = trainer.batches.padding()
+        console.note(f"{len(trainer.batches):,} batches an epoch, padded by {padding.source:.1%} of the source and {padding.target:.1%} of the target")
+        return trainer
 
     def _redraw(self):
         """What gives the ids of an epoch, if BPE leaves out merges."""

@@ -204,6 +204,25 @@ def test_the_record_has_the_first_step_every_25_and_the_last(tmp_path):
     assert trainer.lines == lines
 
 
+def test_the_time_that_no_update_had_is_counted(tmp_path, monkeypatch):
+    told, now = [], [0.0]
+
+    def takes(seconds, then=lambda *_: None):
+        def act(*arguments):
+            now[0] += seconds
+            return then(*arguments)
+        return act
+
+    trainer = trainer_of(tmp_path, steps=6, validate_every=2, average=0)
+    monkeypatch.setattr("minitx.training.trainer.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(trainer, "update", takes(10.0, trainer.update))
+    monkeypatch.setattr(trainer, "validate", takes(3.0))
+    monkeypatch.setattr(trainer, "save", takes(0.5))
+    monkeypatch.setattr(trainer.console, "trained", lambda *what: told.append(what))
+    trainer.fit()
+    assert told == [(6, 71.0, {"validations": 9.0, "saving": 2.0})]
+
+
 def test_an_early_stop_is_recorded_too(tmp_path):
     trainer = trainer_of(tmp_path, validate_every=10, patience=1, learning_rate=1e-12, steps=1000)
     trainer.fit()

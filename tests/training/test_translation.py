@@ -1,8 +1,9 @@
 """The translator as a task: what is told of its data, BPE dropout, and batches that fit into memory."""
 import pytest
 
-from minitx.run_folder import RunFolder, build_model
 from minitx.presets import choose_resumed
+from minitx.run_folder import RunFolder, build_model
+from minitx.settings import Settings
 from minitx.training import memory
 from minitx.training.run import train
 from minitx.training.translation import Translation
@@ -20,6 +21,17 @@ def test_pairs_left_out_of_training_and_of_validation_are_told(tmp_path):
     assert "validation: 3 of 4 pairs kept; left out: 1 with an empty side" in console.notes
     assert "1 validation pairs are longer than max_length and left out of the loss" in console.notes
     assert any(note.endswith("training pairs are longer than max_length and left out") for note in console.notes)
+
+
+def test_how_much_of_the_batches_is_padding_is_told(tmp_path):
+    """Two batches of two: sources of 2 and 4 tokens, then of 5 and 5; targets of 4 and 4, then of 5 and 6."""
+    for name, lines in (("src", ["a", "b c d", "a b c d", "d c b a"]), ("tgt", ["A B C", "D A B", "A B C D", "D C B A A"])):
+        (tmp_path / name).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    files = {name: str(tmp_path / name[-3:]) for name in ("src", "tgt", "valid_src", "valid_tgt")}
+    task, console = Translation(Settings(pair=None, max_length=16, batch_tokens=12, **files)), At()
+    task.tokenise()
+    task.trainer(build_model(task.settings, 8, 8), RunFolder(tmp_path / "run"), console)
+    assert console.notes == ["2 batches an epoch, padded by 11.1% of the source and 5.0% of the target"]
 
 
 def bpe_settings(folder, **changes):
