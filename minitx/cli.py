@@ -367,6 +367,7 @@ def evaluate(
         console = Console()
         console.scores(result.get("splits", result), result.get("rules"), result.get("signature"))
         if "lengths" in result:
+            console.speed(result["speed"]["sentences"], result["speed"]["seconds"], beam)
             console.text_scores(result["scores"], result["lengths"], _picture_of_lengths(result["lengths"], run))
 
 

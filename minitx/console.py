@@ -170,6 +170,10 @@ class Console(Silent):
         if rules:
             self._rules(rules)
 
+    def speed(self, sentences, seconds, beam):
+        search = f"beam {beam}" if beam > 1 else "greedy"
+        self._line(f"{_count(sentences, 'sentence')} in {seconds:.1f} s, {sentences / seconds:,.0f} a second: {search}; loading and compiling not counted", indent=2)
+
     def text_scores(self, scores, lengths, picture):
         self._heading("As papers report it, by sacrebleu")
         for one in scores:

@@ -70,6 +70,9 @@ class Silent:
     def scores(self, splits, rules=None, signature=None):
         """{split: {"exact_match", "bleu", "loss"}}, {rule: {"accuracy", "count"}} and sacrebleu's signature."""
 
+    def speed(self, sentences, seconds, beam):
+        """How long it took to translate so many sentences."""
+
     def text_scores(self, scores, lengths, picture):
         """[{"measure", "form", "score", "signature"}], [{"words", "sentences", "bleu"}] by the length of the source, and the path of their picture."""
 

@@ -43,6 +43,7 @@ def show_everything(console):
         rules = {"plural": {"accuracy": 0.99, "count": 1512}, "copula": {"accuracy": 0.5, "count": 2},
                  "了": {"accuracy": 1.0, "count": 3}}
         console.finished("runs/en-es", scores, rules, ["loss.png"], "minitx translate runs/en-es", "nrefs:1")
+        console.speed(1014, 4.0, 1)
         console.text_scores(
             [{"measure": "BLEU", "form": "tokenised, lowercased", "score": 41.02, "signature": "nrefs:1|case:lc"}],
             [{"words": "1–5", "sentences": 1, "bleu": 50.0}, {"words": "over 60", "sentences": 1200, "bleu": 0.0}], "runs/en-es/bleu-by-length.png")
@@ -63,7 +64,7 @@ def test_a_run_is_told_from_start_to_end():
                  "minitx train --resume 'runs/en es'", "Learning to go on with poems.txt", "1,000 tokens to train on",
                  "a vocabulary of 69", "it reads      F  i  r  s  t  ▁  C", "and predicts  i  r  s  t  ▁  C  ↵", "perplexity 1.49",
                  "    ROMEO:\n    O\n    \n    Juliet", "BLEU  41.0  tokenised, lowercased  nrefs:1|case:lc", f"    1–5   50.0  {'━' * 20}  1 sentence\n", "over 60    0.0", "1,200 sentences",
-                 "90 steps in 4 min 10 s, of which 4.0% on validations, 0.8% on saving",
+                 "90 steps in 4 min 10 s, of which 4.0% on validations, 0.8% on saving", "1,014 sentences in 4.0 s, 254 a second: greedy",
                  "What it writes now", "drawn with", "90.00%     100.00%"):
         assert part in text, part
 

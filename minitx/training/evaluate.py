@@ -1,4 +1,6 @@
 """Scores of a saved run, on its own held-out sentences or on the user's."""
+import time
+
 from ..data import files, toy
 from ..data.punctuation import Punctuation
 from ..decoding import load
@@ -6,6 +8,8 @@ from ..errors import UserError
 from ..models import is_pretrained
 from ..run_folder import RunFolder
 from . import metrics, scoring
+
+_FIRST = 10  # sentences whose translation loads, or compiles, what the others need
 
 
 def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, beta=0.0, ensemble=(), device="cpu"):
@@ -15,7 +19,8 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
     of the user's text that were held out. `beam`, `alpha`, `beta`: of the search that translates; `ensemble`: more runs that translate together with
     this one (the loss is that of this one). `device`: where to compute.
 
-    Of text that minitx did not make itself also "scores", as papers report them, and "lengths", see `scoring`.
+    Of text that minitx did not make itself also "scores", as papers report them, and "lengths", see `scoring`; and "speed", how long the translation
+    of its "sentences" took in "seconds", when everything was loaded and compiled.
 
     For a language model {name: {"loss", "perplexity"}}: of the end of its text that was held out, "validation", or of the file `text`. The folder of a
     pretrained one (see `models.from_pretrained`) holds no text.
@@ -35,10 +40,14 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
         return score_splits(translator, held_out(run), **search)
     [(name, pairs)] = held_out(run).items() if source is None else [(str(source), files.read_parallel(source, reference))]
     pairs = as_trained(pairs, translator.tokenizers)
-    hypotheses = translator.translate([pair.source for pair in pairs], tokenised=True, **search)
-    references = [pair.target for pair in pairs]
+    sources, references = map(list, zip(*pairs))
+    translator.translate(sources[:_FIRST], tokenised=True, **search)
+    started = time.perf_counter()
+    hypotheses = translator.translate(sources, tokenised=True, **search)
+    seconds = time.perf_counter() - started
     return {**score_splits(translator, {name: pairs}, {name: hypotheses}), "scores": scoring.paper_scores(hypotheses, references),
-            "lengths": scoring.bleu_by_length([pair.source for pair in pairs], hypotheses, references)}
+            "lengths": scoring.bleu_by_length(sources, hypotheses, references),
+            "speed": {"sentences": len(pairs), "seconds": seconds, "sentences_per_second": len(pairs) / seconds}}
 
 
 def held_out(run):

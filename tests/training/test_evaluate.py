@@ -1,5 +1,6 @@
 """Scores of a run on text of the user's: the form of the text does not matter, and the search is the one that was asked for."""
 import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,4 +52,19 @@ def test_the_search_and_the_ensemble_are_those_that_were_asked_for(run, tmp_path
 def test_without_files_the_held_out_pairs_are_scored(run):
     found = evaluate(run)
     assert set(found["splits"]) == set(held_out(run)) == {"validation"}
-    assert sum(group["sentences"] for group in found["lengths"]) == len(held_out(run)["validation"])
+    assert sum(group["sentences"] for group in found["lengths"]) == found["speed"]["sentences"] == len(held_out(run)["validation"])
+
+
+def test_what_is_loaded_or_compiled_once_is_not_counted_as_translation(run, monkeypatch):
+    now, calls = [0.0], []
+
+    def translate(self, texts, **options):
+        calls.append(texts)
+        now[0] += 100.0 if len(calls) == 1 else 4.0
+        return list(texts)
+
+    monkeypatch.setattr("minitx.decoding.translator.Translator.translate", translate)
+    monkeypatch.setattr("minitx.training.evaluate.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    found, sentences = evaluate(run), len(held_out(run)["validation"])
+    assert found["speed"] == {"sentences": sentences, "seconds": 4.0, "sentences_per_second": sentences / 4}
+    assert len(calls) == 2 and len(calls[1]) == sentences
