@@ -204,23 +204,36 @@ def test_the_record_has_the_first_step_every_25_and_the_last(tmp_path):
     assert trainer.lines == lines
 
 
-def test_the_time_that_no_update_had_is_counted(tmp_path, monkeypatch):
-    told, now = [], [0.0]
+def clocked(trainer, monkeypatch, **seconds):
+    """The trainer with a clock that goes on by so many seconds in each method, and the lists of (method, step) that were called."""
+    now, calls = [0.0], []
 
-    def takes(seconds, then=lambda *_: None):
+    def takes(name, method):
         def act(*arguments):
-            now[0] += seconds
-            return then(*arguments)
+            now[0] += seconds[name]
+            result = method(*arguments) if name == "update" else None
+            calls.append((name, trainer.step))
+            return result
         return act
 
-    trainer = trainer_of(tmp_path, steps=6, validate_every=2, average=0)
     monkeypatch.setattr("minitx.training.trainer.time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(trainer, "update", takes(10.0, trainer.update))
-    monkeypatch.setattr(trainer, "validate", takes(3.0))
-    monkeypatch.setattr(trainer, "save", takes(0.5))
+    for name in seconds:
+        monkeypatch.setattr(trainer, name, takes(name, getattr(trainer, name)))
+    return trainer, calls
+
+
+def test_the_time_that_no_update_had_is_counted(tmp_path, monkeypatch):
+    trainer, told = clocked(trainer_of(tmp_path, steps=6, validate_every=2), monkeypatch, update=10.0, validate=3.0, save=0.5)[0], []
     monkeypatch.setattr(trainer.console, "trained", lambda *what: told.append(what))
     trainer.fit()
     assert told == [(6, 71.0, {"validations": 9.0, "saving": 2.0})]
+
+
+@pytest.mark.parametrize("seconds, saved", [(0.5, [7, 14, 20, 20]), (2.0, [7, 20, 20]), (0.6, [7, 15, 20, 20])])
+def test_what_takes_long_to_save_is_saved_less_often(tmp_path, monkeypatch, seconds, saved):
+    trainer, calls = clocked(trainer_of(tmp_path, steps=20, validate_every=100), monkeypatch, update=10.0, validate=0.0, save=seconds)
+    trainer.fit()
+    assert [step for name, step in calls if name == "save"] == saved
 
 
 def test_an_early_stop_is_recorded_too(tmp_path):
