@@ -22,23 +22,26 @@ _SCRIPTS = {
 """By script: how the Unicode names of its characters begin, and font families that have them."""
 
 
-def loss_curve(metrics, path):
-    """Draw training loss, validation loss and, where there is one, exact match in validation over the steps.
+def loss_curve(metrics, path, score="exact_match"):
+    """Draw training loss, validation loss and, where there is one, a score of validation over the steps; a star for the weights that were kept.
 
-    `metrics` are the objects of a run's metrics.jsonl: {"step", "loss"} or {"step", "valid_loss", "exact_match"}.
+    `metrics` are the objects of a run's metrics.jsonl: {"step", "loss"} or {"step", "valid_loss", "exact_match", "bleu", "best"}. `score`: "exact_match"
+    or, for text with more than one right translation, "bleu".
     """
     training = [(row["step"], row["loss"]) for row in metrics if _is_number(row.get("loss"))]
     validation = [(row["step"], row["valid_loss"]) for row in metrics if _is_number(row.get("valid_loss"))]
-    exact = [(row["step"], 100 * row["exact_match"]) for row in metrics if _is_number(row.get("exact_match"))]
+    kept = [(row["step"], row["valid_loss"]) for row in metrics if _is_number(row.get("valid_loss")) and row.get("best")]
+    percent = 100 if score == "exact_match" else 1  # BLEU is one already
+    scores = [(row["step"], percent * row[score]) for row in metrics if _is_number(row.get(score))]
 
-    figure = figure_of(7, 5.4 if exact else 3.8)
-    panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1]) if exact else [figure.subplots()]
+    figure = figure_of(7, 5.4 if scores else 3.8)
+    panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1]) if scores else [figure.subplots()]
     _curve(panels[0], training, GREY, "training", linewidth=1, alpha=0.45 if len(training) > 100 else 1)
     if len(training) > 100:
         _curve(panels[0], _smoothed(training), GREY, None, linewidth=1.8)
     _curve(panels[0], validation, BLUE, "validation", marker="o", markersize=3.5, linewidth=1.8)
     if validation:
-        step, best = min(validation, key=lambda point: point[1])
+        step, best = kept[-1] if kept else min(validation, key=lambda point: point[1])
         panels[0].plot(step, best, marker="*", markersize=13, color=ORANGE, label=f"best: {best:.3f}", linestyle="none",
                        clip_on=False, zorder=5)
     panels[0].set_ylabel("loss (nats per token)")
@@ -50,10 +53,10 @@ def loss_curve(metrics, path):
         panels[0].set_ylim(bottom=0)
     if panels[0].get_legend_handles_labels()[0]:
         panels[0].legend(frameon=False)
-    if exact:
-        _curve(panels[1], exact, BLUE, None, marker="o", markersize=3.5, linewidth=1.8)
-        panels[1].set_ylim(0, 103)
-        panels[1].set_ylabel("exact match (%)")
+    if scores:
+        _curve(panels[1], scores, BLUE, None, marker="o", markersize=3.5, linewidth=1.8)
+        panels[1].set_ylim(0, 103 if score == "exact_match" else None)
+        panels[1].set_ylabel("exact match (%)" if score == "exact_match" else "BLEU")
     panels[-1].set_xlabel("step")
     for panel in panels:
         panel.grid(True, color="#e5e7eb", linewidth=0.8)

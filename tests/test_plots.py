@@ -24,6 +24,19 @@ def test_a_loss_curve_is_drawn_from_any_number_of_rows(rows, tmp_path):
     assert (tmp_path / "loss.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.parametrize("score, label, drawn", [("exact_match", "exact match (%)", [10, 20, 30]), ("bleu", "BLEU", [4, 9, 8])])
+def test_the_star_stands_at_the_weights_that_were_kept(score, label, drawn, monkeypatch, tmp_path):
+    rows = [{"step": step, "valid_loss": loss, "exact_match": exact, "bleu": bleu, "best": best}
+            for step, loss, exact, bleu, best in [(1, 3.0, 0.1, 4.0, True), (2, 2.5, 0.2, 9.0, True), (3, 2.0, 0.3, 8.0, False)]]
+    monkeypatch.setattr(plots, "save", lambda figure, path: figures.append(figure))
+    figures = []
+    plots.loss_curve(rows, tmp_path / "loss.png", score)
+    losses, scores = figures[0].axes
+    [star] = [line for line in losses.lines if line.get_marker() == "*"]
+    assert (star.get_xdata()[0], star.get_ydata()[0]) == (2, 2.5)
+    assert scores.get_ylabel() == label and list(scores.lines[0].get_ydata()) == pytest.approx(drawn)
+
+
 def test_one_map_and_all_heads_are_drawn(weights, tmp_path):
     assert plots.attention_map(SOURCE, TARGET, weights[0, 0], tmp_path / "map.png") is None
     assert plots.attention_sheet(SOURCE, TARGET, weights, tmp_path / "sheet.png") is None
