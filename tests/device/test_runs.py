@@ -34,8 +34,8 @@ def test_a_run_is_that_of_the_cpu_and_its_files_serve_both(cupy, tmp_path, kind)
     train(settings, out=tmp_path / "cpu")
     train(settings.replace(device="cuda"), out=tmp_path / "cuda")
     close(tmp_path / "cpu", tmp_path / "cuda")
-    assert evaluate(tmp_path / "cpu", device="cuda") == evaluate(tmp_path / "cpu") or kind == "language-model"
     if kind == "translator":
+        assert evaluate(tmp_path / "cpu", device="cuda")["splits"] == evaluate(tmp_path / "cpu")["splits"]
         texts = ["ant bee cat", "dog", "eel fox gnu hen ant"]
         for run in ("cpu", "cuda"):
             assert load(tmp_path / run, device="cuda").translate(texts, beam=3) == load(tmp_path / run).translate(texts, beam=3)

@@ -129,7 +129,7 @@ def test_a_run_holds_all_that_translation_needs(straight, tmp_path):
         "config.json", "tokenizer.json", "validation.tsv", "model.safetensors", "last", "metrics.jsonl", "loss.png", "attention.png"}
     shutil.copytree(run, tmp_path / "elsewhere")
     assert minitx.load(tmp_path / "elsewhere").translate(["cat dog"]) == minitx.load(run).translate(["cat dog"])
-    assert evaluate(tmp_path / "elsewhere") == evaluate(run)
+    assert evaluate(tmp_path / "elsewhere")["splits"] == evaluate(run)["splits"]
     assert not list(run.rglob("*.tmp"))
 
 
