@@ -29,7 +29,7 @@ TOY = {"label_smoothing": 0.1}  # the other presets have it
 def main(arguments=None):
     """Train, score and write, row by row."""
     from minitx.data.files import write_atomically
-    from minitx.settings import choose
+    from minitx.presets import choose
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for flag in ("--pair", "--src", "--tgt", "--valid-src", "--valid-tgt", "--preset"):
@@ -75,9 +75,9 @@ def read(path, base):
 
 def train_on(folder, settings, row, keep):
     """Train one variant, or go on with it; `row["seconds"]` counts all sessions, as of the last validation of each."""
-    from minitx.console import Silent
+    from minitx.presets import choose_resumed
     from minitx.run_folder import RunFolder
-    from minitx.settings import choose_resumed
+    from minitx.silent import Silent
     from minitx.training.run import train
 
     class Clock(Silent):
