@@ -10,6 +10,7 @@ Local arrays start as NaN. numba-cuda's own simulator starts an operating-system
 """
 import contextvars
 import itertools
+import math
 from collections import namedtuple
 
 import greenlet
@@ -17,7 +18,8 @@ import numpy as np
 from numba import cuda
 
 Index = namedtuple("Index", "x y z")
-Access = namedtuple("Access", "block thread warp epoch warp_epoch atomic")
+Address = namedtuple("Address", "data")
+Access = namedtuple("Access", "who block thread warp epoch warp_epoch atomic", defaults=[False])
 WARP = 32
 
 
@@ -34,7 +36,7 @@ def launch(function, grid, block, arguments):
     grid, block = _index(grid), _index(block)
     if block.x * block.y * block.z > 1024:
         raise ValueError(f"{function.__name__}: a block of {tuple(block)} has more than 1024 threads")
-    arguments = [Memory(argument, "global") if isinstance(argument, np.ndarray) else argument for argument in arguments]
+    arguments = [_memory(argument, "global") if isinstance(argument, np.ndarray) else argument for argument in arguments]
     with np.errstate(all="ignore"):
         for z, y, x in itertools.product(range(grid.z), range(grid.y), range(grid.x)):
             Block(function, arguments, grid, block, Index(x, y, z)).run()
@@ -43,7 +45,7 @@ def launch(function, grid, block, arguments):
 class Block:
     """The threads of one block, and what they share."""
 
-    current = None  # the block that is running
+    current = now = None  # the block that is running, and the `Access` of its thread that is
 
     def __init__(self, function, arguments, grid, block, place):
         self.name, self.place, self.shape = function.__name__, place, block
@@ -60,7 +62,7 @@ class Block:
         while not all(thread.ended for thread in self.threads):
             for thread in self.threads:
                 if not thread.ended and thread.waits is None:
-                    self.active = thread
+                    self.active, Block.now = thread, thread.access()
                     _offer(threadIdx=thread.index, laneid=thread.number % WARP)
                     thread.greenlet.switch()
             if not self._release():
@@ -71,14 +73,13 @@ class Block:
     def _release(self):
         released = False
         for warp in self.warps:
-            lanes = {thread.number % WARP: thread for thread in warp}
-            for thread in warp:
-                if thread.waits == "at a shuffle" and all(lane in lanes and lanes[lane].waits == "at a shuffle" for lane in _lanes(thread.mask, lanes)):
-                    met = [lanes[lane] for lane in _lanes(thread.mask, lanes)]
-                    values = {one.number % WARP: one.value for one in met}
-                    for one in met:
-                        one.met, one.waits, released = values, None, True
-                        one.warp_epoch += one.orders
+            for mask in {thread.mask for thread in warp if thread.waits == "at a shuffle"}:
+                met = [thread for thread in warp if mask >> thread.number % WARP & 1]
+                if all(thread.waits == "at a shuffle" and thread.mask == mask for thread in met):
+                    values = {thread.number % WARP: thread.value for thread in met}
+                    for thread in met:
+                        thread.met, thread.waits, released = values, None, True
+                        thread.warp_epoch += thread.orders
         if all(thread.waits == "at a barrier" for thread in self.threads):
             self.epoch += 1
             for thread in self.threads:
@@ -110,83 +111,122 @@ class Thread:
         self.wait("at a shuffle")
         return self.met
 
-    def access(self, atomic=False):
-        return Access(self.block.id, self.number, self.number // WARP, self.block.epoch, self.warp_epoch, atomic)
+    def access(self):
+        return Access(self.block.id << 10 | self.number, self.block.id, self.number, self.number // WARP, self.block.epoch, self.warp_epoch)
 
 
 class Memory:
-    """An array of global or shared memory that knows who wrote and who read each of its elements, through any view of it."""
+    """A contiguous array of global or shared memory, or a part of one, whose `cells` know who wrote and who read each of its elements."""
 
-    def __init__(self, values, space, cells=None, log=None):
-        self.values, self.space = values, space
-        self.cells = np.arange(values.size).reshape(values.shape) if cells is None else cells
-        self.log = ({}, {}) if log is None else log  # of the last write and of the reads since, by element
-        self.shape, self.size, self.ndim, self.dtype, self.strides = values.shape, values.size, values.ndim, values.dtype, values.strides
+    __slots__ = "cells", "start", "shape", "ndim", "size"
 
-    ctypes = property(lambda self: self.values.ctypes)
+    def __init__(self, cells, start, shape):
+        self.cells, self.start, self.shape, self.ndim, self.size = cells, start, shape, len(shape), math.prod(shape)
+
+    dtype = property(lambda self: self.cells.values.dtype)
+    strides = property(lambda self: tuple(self.dtype.itemsize * math.prod(self.shape[axis + 1:]) for axis in range(self.ndim)))
+    ctypes = property(lambda self: Address(self.cells.address + self.start * self.dtype.itemsize))
 
     def reshape(self, *shape):
-        return Memory(self.values.reshape(*shape), self.space, self.cells.reshape(*shape), self.log)
+        shape = (self.size,) if shape == (-1,) else shape
+        return self if shape == self.shape else Memory(self.cells, self.start, shape)
 
     def __len__(self):
-        return len(self.values)
-
-    def __getitem__(self, index):
-        self._check_bounds(index)
-        cell = self.cells[index]
-        if isinstance(cell, np.ndarray):
-            return Memory(self.values[index], self.space, cell, self.log)
-        self._read(int(cell), index)
-        return self.values[index]
-
-    def __setitem__(self, index, value):
-        self._check_bounds(index)
-        for cell in np.ravel(self.cells[index]):
-            self._write(int(cell), index)
-        self.values[index] = value
+        return self.shape[0]
 
     def __iter__(self):
-        return (self[i] for i in range(len(self)))
+        if self.ndim > 1:
+            return (self[i] for i in range(len(self)))
+        return iter([self.cells.read(place) for place in range(self.start, self.start + self.size)])
+
+    def __getitem__(self, index):
+        start, shape = self._find(index)
+        return Memory(self.cells, start, shape) if shape else self.cells.read(start)
+
+    def __setitem__(self, index, value):
+        start, shape = self._find(index)
+        size = math.prod(shape)
+        for place in range(start, start + size):
+            self.cells.write(place)
+        self.cells.values[start:start + size].reshape(shape)[...] = value
 
     def update(self, index, function):
         """An atomic change; returns the old value."""
-        self._check_bounds(index)
-        self._write(int(self.cells[index]), index, atomic=True)
-        old = self.values[index]
-        self.values[index] = function(old)
+        start, _ = self._find(index)
+        self.cells.write(start, atomic=True)
+        old = self.cells.values[start]
+        self.cells.values[start] = function(old)
         return old
 
-    def _check_bounds(self, index):
-        for part, extent in zip(index if isinstance(index, tuple) else (index,), self.shape):
-            first, last = (part.start or 0, (extent if part.stop is None else part.stop) - 1) if isinstance(part, slice) else (part, part)
-            if first < 0 or last >= extent:
-                raise IndexError(f"{Block.current.name}, {self._who()}: index {index} is outside {self.space} memory of shape {self.shape}")
+    def _find(self, index):
+        """Where the part that an index means begins, and its shape: () for an element. A slice stands alone, so that what it means is contiguous."""
+        start, step = self.start, self.size
+        if isinstance(index, slice):
+            first, stop = index.start or 0, len(self) if index.stop is None else index.stop
+            if index.step is not None or first < 0 or stop > len(self):
+                raise self._outside(index)
+            return start + int(first) * (step // len(self)), (int(stop - first), *self.shape[1:])
+        index = index if isinstance(index, tuple) else (index,)
+        for part, extent in zip(index, self.shape):
+            part = int(part)
+            if part < 0 or part >= extent:
+                raise self._outside(index)
+            step //= extent
+            start += part * step
+        return start, self.shape[len(index):]
 
-    def _read(self, cell, index):
-        written, read = self.log
-        now, before = Block.current.active.access(), written.get(cell)
-        if before is None and self.space == "shared":
-            raise Race(f"{Block.current.name}, {self._who()}: reads element {index} of shared memory, which nobody has written")
-        if before is not None and _conflict(before, now):
-            raise Race(self._message("reads", index, "written", before))
-        read.setdefault(cell, {})[now.block, now.thread] = now
+    def _outside(self, index):
+        index = index[0] if isinstance(index, tuple) and len(index) == 1 else index
+        return IndexError(f"{Block.current.name}, {_who()}: index {index} is outside {self.cells.space} memory of shape {self.shape}")
 
-    def _write(self, cell, index, atomic=False):
-        written, read = self.log
-        now, before = Block.current.active.access(atomic), written.get(cell)
-        if before is not None and _conflict(before, now) and not (atomic and before.atomic):
-            raise Race(self._message("writes", index, "written", before))
-        for reader in read.pop(cell, {}).values():
-            if _conflict(reader, now):
-                raise Race(self._message("writes", index, "read", reader))
-        written[cell] = now
 
-    def _message(self, does, index, done, other):
-        return (f"{Block.current.name}, {self._who()}: {does} element {index} of {self.space} memory, which thread {other.thread} of block {other.block} "
+class Cells:
+    """The elements of an array, and for each who wrote it last and who has read it since."""
+
+    def __init__(self, values, space):
+        self.values, self.space, self.address = values.reshape(-1), space, values.ctypes.data
+        self.written, self.readers = [None] * values.size, [None] * values.size
+
+    def read(self, place):
+        now, before = Block.now, self.written[place]
+        if before is not now:
+            if before is None:
+                if self.space == "shared":
+                    raise Race(f"{Block.current.name}, {_who()}: reads element {place} of shared memory, which nobody has written")
+            elif _conflict(before, now):
+                raise Race(self._message("reads", place, "written", before))
+        readers = self.readers[place]
+        if readers is None:
+            self.readers[place] = {now.who: now}
+        else:
+            readers[now.who] = now
+        return self.values[place]
+
+    def write(self, place, atomic=False):
+        now, before = Block.now, self.written[place]
+        if atomic:
+            now = now._replace(atomic=True)
+        if before is not None and before is not now and _conflict(before, now) and not (atomic and before.atomic):
+            raise Race(self._message("writes", place, "written", before))
+        readers = self.readers[place]
+        if readers:
+            for reader in readers.values():
+                if reader is not now and _conflict(reader, now):
+                    raise Race(self._message("writes", place, "read", reader))
+            self.readers[place] = None
+        self.written[place] = now
+
+    def _message(self, does, place, done, other):
+        return (f"{Block.current.name}, {_who()}: {does} element {place} of {self.space} memory, which thread {other.thread} of block {other.block} "
                 f"has {done} with no barrier between them")
 
-    def _who(self):
-        return f"thread {Block.current.active.number} of block {Block.current.id}"
+
+def _memory(values, space):
+    return Memory(Cells(values, space), 0, values.shape)
+
+
+def _who():
+    return f"thread {Block.current.active.number} of block {Block.current.id}"
 
 
 def _conflict(before, now):
@@ -238,7 +278,7 @@ class _Shared:
         """The n-th shared array that a thread asks for is the n-th of its block."""
         thread, block = Block.current.active, Block.current
         if thread.n_shared == len(block.shared):
-            block.shared.append(Memory(np.empty(shape, _numpy_dtype(dtype)), "shared"))
+            block.shared.append(_memory(np.empty(shape, _numpy_dtype(dtype)), "shared"))
         thread.n_shared += 1
         return block.shared[thread.n_shared - 1]
 
@@ -264,11 +304,6 @@ def _numpy_dtype(dtype):
 def _index(shape):
     shape = shape if isinstance(shape, tuple) else (shape,)
     return Index(*(int(n) for n in shape), *(1,) * (3 - len(shape)))
-
-
-def _lanes(mask, lanes):
-    """The lanes of a mask; beyond the last thread of a block there are none."""
-    return [lane for lane in range(WARP) if mask >> lane & 1 and lane in lanes]
 
 
 def _grid(ndim):
