@@ -1,8 +1,8 @@
-"""Commands that look into a trained translator: where it attends, and which sentences it takes for alike."""
+"""The commands `minitx attention`, `minitx neighbours` and `minitx grammar`: where a translator looks, what it takes for alike, what it learns from."""
 from pathlib import Path
 
-from .errors import UserError
-from .typed import Whole, typed
+from ..errors import UserError
+from .typed import Switch, Whole, translator_of, typed
 
 
 def attention(run: Path, text: str, /, *, layer: Whole | None = None, head: Whole | None = None, beam: Whole = 1, out: Path | None = None):
@@ -25,8 +25,8 @@ def attention(run: Path, text: str, /, *, layer: Whole | None = None, head: Whol
     out
         PNG file [default: attention-heads.png or attention-map.png in the run]
     """
-    from . import plots
-    from .console import Console
+    from .. import plots
+    from ..console import Console
 
     source, target, maps = translator_of(run).attention_maps(typed(text), beam=beam)
     for name, number, count in (("layer", layer, maps.shape[0]), ("head", head, maps.shape[1])):
@@ -67,8 +67,8 @@ def neighbours(run: Path, /, *text: str, among: Path | None = None, n: Whole = 5
         raise UserError("there is no sentence to find neighbours of; give one, in quotes, behind the run")
     if not 1 <= n <= 1000:
         raise UserError(f"n is {n} but must be a whole number from 1 to 1,000")
-    from .data.files import read_lines
-    from .training.evaluate import held_out
+    from ..data.files import read_lines
+    from ..training.evaluate import held_out
 
     translator = translator_of(run)
     form = translator.tokenizers.punctuation[0]
@@ -79,11 +79,31 @@ def neighbours(run: Path, /, *text: str, among: Path | None = None, n: Whole = 5
         print(*(f"{number}\t{one.similarity:.4f}\t{one.text}" for one in found), sep="\n")
 
 
-def translator_of(run, **options):
-    """The translator of a run, or a UserError if it is a language model."""
-    import minitx
+def grammar(*, pair: str = "en-es", n: Whole = 5, seed: Whole = 0, rules: Switch = False):
+    """Show the toy languages: sentences, translations, rules.
 
-    translator = minitx.load(run, **options)
-    if not hasattr(translator, "translate"):
-        raise UserError(f"{run} is a language model; use it with minitx generate")
-    return translator
+    Parameters
+    ----------
+    pair
+        two toy languages, SOURCE-TARGET
+    n
+        number of sentences
+    seed
+        another seed, other sentences
+    rules
+        show the table of all rules instead
+    """
+    if not 1 <= n <= 100_000:
+        raise UserError(f"n is {n} but must be a whole number from 1 to 100,000")
+    if seed < 0:
+        raise UserError(f"seed is {seed} but must be a whole number from 0")
+    from ..data import toy
+
+    print(_rules_table(toy.RULES) if rules else toy.describe(pair, n, seed))
+
+
+def _rules_table(rules):
+    from rich.cells import cell_len, set_cell_size
+
+    width = max(map(cell_len, rules)) + 2
+    return "\n".join(set_cell_size(name, width) + explanation for name, explanation in rules.items())

@@ -1,9 +1,12 @@
-"""What can be typed behind a flag, and how the bytes of an argument become text."""
+"""What can be typed behind a flag, how the bytes of an argument become text, and what several commands refuse."""
 import os
 import warnings
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from ..errors import UserError
 
 
 def whole(_, tokens):
@@ -15,6 +18,7 @@ def whole(_, tokens):
 
 
 Whole = Annotated[int, Parameter(converter=whole)]
+Runs = Annotated[list[Path], Parameter(negative=())]
 Texts = Annotated[list[str], Parameter(negative=())]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 
@@ -32,3 +36,28 @@ def decoded(line: bytes, keep_lines=False) -> str:
         warnings.warn(f"byte {error.start + 1} of {line[:40]!r} is not UTF-8; read as an unknown character")
         text = line.decode("utf-8", errors="replace")
     return text if keep_lines else " ".join(text.splitlines())  # one line in, one line out, whatever separators Unicode knows
+
+
+def check_beam(beam):
+    """Refuse a width that no search has."""
+    if not 1 <= beam <= 1000:
+        raise UserError(f"beam is {beam} but must be a whole number from 1 to 1,000; 4 is usual")
+
+
+def require(device):
+    """Refuse "cuda" where there is none."""
+    if device == "cuda":
+        from ..kernels.runtime import gpu
+
+        if missing := gpu.missing():
+            raise UserError(f"device cuda: {missing}; --device cpu works everywhere")
+
+
+def translator_of(run, **options):
+    """The translator of a run, or a UserError if it is a language model."""
+    import minitx
+
+    translator = minitx.load(run, **options)
+    if not hasattr(translator, "translate"):
+        raise UserError(f"{run} is a language model; use it with minitx generate")
+    return translator
