@@ -108,7 +108,7 @@ def scored(folder, beam):
     from minitx.training.evaluate import as_trained, held_out, score_splits
 
     translator, splits = minitx.load(folder), held_out(folder)
-    pairs = as_trained(splits.get("unseen_sentences") or splits["validation"], translator.tokenizers)
+    pairs = splits["unseen_sentences"] if "unseen_sentences" in splits else as_trained(splits["validation"], translator.tokenizers)
     sources = [pair.source for pair in pairs]
     translator.translate(sources[:10], beam=beam, tokenised=True)  # what is compiled or loaded once is not counted
     started = time.perf_counter()

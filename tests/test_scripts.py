@@ -1,10 +1,17 @@
 """The scripts in their short form, run as a reader would run them."""
+import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from minitx.data.tokenizers import TokenizerPair
+from minitx.data.toy import Example
+from minitx.decoding.translator import Translator
+from minitx.run_folder import build_model
+from minitx.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 
@@ -53,3 +60,18 @@ def test_ablations_go_on_where_they_were_stopped(tmp_path):
     rows = [line.split("|")[1:6] for line in (tmp_path / "out" / "ablations.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ") and "search" not in line]
     assert [row for row in rows if row[0].strip() in results["runs"]] == [
         line.split("|")[1:6] for line in table.splitlines() if line.startswith("| ") and line.split("|")[1].strip() in results["runs"]]
+
+
+def test_ablations_of_the_toy_languages_are_scored_on_their_unseen_sentences(monkeypatch):
+    spec = importlib.util.spec_from_file_location("ablations", ROOT / "scripts" / "ablations.py")
+    ablations = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(ablations)
+    examples = [Example(source, source.upper(), (("copula",),) * 2, None) for source in ("a b", "b a")]
+    tokenizers = TokenizerPair.train("words", [(example.source, example.target) for example in examples])
+    translator, asked = Translator(build_model(Settings(d_model=8, n_heads=2, n_layers=1, d_ff=8), 6, 6), tokenizers), []
+    monkeypatch.setattr(translator, "translate", lambda texts, **options: asked.append((texts, options)) or ["A B", "B A"])
+    monkeypatch.setattr("minitx.load", lambda folder: translator)
+    monkeypatch.setattr("minitx.training.evaluate.held_out", lambda folder: {"unseen_sentences": examples, "longer": []})
+    found = ablations.scored("run", 5)
+    assert asked == 2 * [(["a b", "b a"], {"beam": 5, "tokenised": True})]
+    assert found["exact_match"] == 1 and found["loss"] > 0
