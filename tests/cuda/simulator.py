@@ -145,10 +145,14 @@ class Memory:
 
     def __setitem__(self, index, value):
         start, shape = self._find(index)
-        size = math.prod(shape)
-        for place in range(start, start + size):
+        if not shape:
+            self.cells.write(start)
+            self.cells.values[start] = value
+            return
+        stop = start + math.prod(shape)
+        for place in range(start, stop):
             self.cells.write(place)
-        self.cells.values[start:start + size].reshape(shape)[...] = value
+        self.cells.values[start:stop].reshape(shape)[...] = value
 
     def update(self, index, function):
         """An atomic change; returns the old value."""
@@ -161,12 +165,12 @@ class Memory:
     def _find(self, index):
         """Where the part that an index means begins, and its shape: () for an element. A slice stands alone, so that what it means is contiguous."""
         start, step = self.start, self.size
-        if isinstance(index, slice):
-            first, stop = index.start or 0, len(self) if index.stop is None else index.stop
+        if type(index) is slice:
+            first, stop = int(index.start or 0), len(self) if index.stop is None else int(index.stop)
             if index.step is not None or first < 0 or stop > len(self):
                 raise self._outside(index)
-            return start + int(first) * (step // len(self)), (int(stop - first), *self.shape[1:])
-        index = index if isinstance(index, tuple) else (index,)
+            return start + first * (step // len(self)), (stop - first, *self.shape[1:])
+        index = index if type(index) is tuple else (index,)
         for part, extent in zip(index, self.shape):
             part = int(part)
             if part < 0 or part >= extent:

@@ -12,7 +12,7 @@ from ..device import standin
 BATCH = make_batch([([5, 6], [8, 9]), ([4, 5, 7], [6])])
 SIZES = dict(d_model=32, n_heads=2, n_layers=1, d_ff=20, dropout=0.2, attention_dropout=0.1, max_length=8)
 MODELS = {
-    "encoder-decoder": lambda: EncoderDecoder(12, 12, **SIZES, tie_embeddings="all"),
+    "encoder-decoder": lambda n_heads=2: EncoderDecoder(12, 12, **SIZES | {"n_heads": n_heads}, tie_embeddings="all"),
     "llama": lambda: DecoderOnly(12, **SIZES, normalization="rms", activation="swiglu", positions="rotary", n_kv_heads=1, bias=False, window=2),
 }
 
@@ -44,7 +44,7 @@ def test_a_beam_finds_the_translations_of_the_cpu():
     def search(model):
         return beam_search(model.eval(), BATCH.source, BATCH.source_lengths, beam=2, max_length=2)
 
-    expected = search(MODELS["encoder-decoder"]())
+    expected = search(MODELS["encoder-decoder"](1))
     with standin.installed():
-        found = search(MODELS["encoder-decoder"]().to("cuda"))
+        found = search(MODELS["encoder-decoder"](1).to("cuda"))
     assert [[one.ids for one in rows] for rows in found] == [[one.ids for one in rows] for rows in expected]

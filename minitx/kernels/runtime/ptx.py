@@ -25,7 +25,7 @@ def _copy16(target, place, source, index, there):
     values = np.zeros(count, source.dtype)
     if there:
         _check_16_bytes(source, index)
-        values = [source[index + k] for k in range(count)]
+        values = list(source[index:index + count])
     target[place:place + count] = np.nan if source.dtype.kind == "f" else 0x7FC0  # from now on it holds anything, until the thread has waited
 
     def arrive():
