@@ -9,6 +9,7 @@ each shuffle, each first value of an array; the others stand in `cuda_mistakes.p
 import argparse
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,22 @@ DROPPED = {  # every such line gives way to `pass`
     "wait": r"wait(?:_for_copies)?\(\)",
     "shuffle": r"\w+(?:\[i\])? (?:\+= |= max\(\w+, )cuda\.shfl_xor_sync\(.*",
     "first value": r"\w+\[.*\] = (?:\w+\[.*\] = )?(?:ZERO|LOWEST|_NAN|filler)(?:, ZERO|, _NAN)?"}
-TESTS = {  # of the files in whose own folder's test a mistake does not show first
-    "attention/tensor_cores.py": "tests/cuda/test_tensor_cores.py", "runtime/columns.py": "tests/cuda/test_linear.py",
-    "runtime/elements.py": "tests/cuda/test_gelu.py tests/cuda/test_linear.py", "runtime/intrinsics.py": "tests/cuda/test_softmax.py",
-    "runtime/ptx.py": "tests/cuda_compile -k attention.tensor_cores.attention[32]", "runtime/rows.py": "tests/cuda/test_softmax.py"}
+ATTENTION, TENSOR_CORES, TILES = "tests/cuda/test_attention.py", "tests/cuda/test_tensor_cores.py", "tests/cuda/test_tiles.py"
+SOME = ATTENTION + " -k 'cuda-shape1-everything or cuda-shape2-window'"
+TESTS = {  # of the files whose mistakes others find sooner than the test of their folder; where the first, which is quick, finds nothing, the next is asked
+    "attention/fragments_cuda.py": (TILES, TENSOR_CORES),
+    "attention/naive.py": (ATTENTION + " -k naive",),
+    "attention/tensor_cores.py": (TENSOR_CORES,),
+    "attention/tensor_cores_backward.py": (TENSOR_CORES,),
+    "attention/tiled.py": (SOME, ATTENTION),
+    "attention/tiled_backward.py": (SOME, ATTENTION),
+    "attention/tiles_cuda.py": (TILES, SOME, ATTENTION),
+    "attention/work_cuda.py": (TILES, SOME, ATTENTION),
+    "runtime/columns.py": ("tests/cuda/test_linear.py",),
+    "runtime/elements.py": ("tests/cuda/test_gelu.py", "tests/cuda/test_linear.py"),
+    "runtime/intrinsics.py": ("tests/cuda/test_softmax.py",),
+    "runtime/ptx.py": ("tests/cuda_compile -k attention.tensor_cores.attention[32]",),
+    "runtime/rows.py": ("tests/cuda/test_softmax.py",)}
 
 
 class Mistake(NamedTuple):
@@ -40,7 +53,7 @@ class Mistake(NamedTuple):
     start: int
     stop: int
     instead: str
-    tests: str
+    tests: tuple
 
     def into(self, source):
         return source[:self.start] + self.instead + source[self.stop:]
@@ -57,17 +70,20 @@ def main(arguments=None):
         copy = Path(place, "minitx")
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs"))
         for mistake in mistakes:
-            if mistake.tests not in passed:
-                failed, said = run(copy, mistake.tests)
-                print(f"no mistake  {mistake.tests}  {said}", flush=True)
-                if failed:
-                    return 1
-                passed.add(mistake.tests)
             path, begun = copy / KERNELS / mistake.path, time.monotonic()
             source = path.read_text(encoding="utf-8")
-            path.write_text(mistake.into(source), encoding="utf-8")
-            caught, said = run(copy, mistake.tests)
-            path.write_text(source, encoding="utf-8")
+            for tests in mistake.tests:
+                if tests not in passed:
+                    failed, said = run(copy, tests)
+                    print(f"no mistake  {tests}  {said}", flush=True)
+                    if failed:
+                        return 1
+                    passed.add(tests)
+                path.write_text(mistake.into(source), encoding="utf-8")
+                caught, said = run(copy, tests)
+                path.write_text(source, encoding="utf-8")
+                if caught:
+                    break
             survived += not caught
             line, text = source.count("\n", 0, mistake.start) + 1, " ".join(source[mistake.start:mistake.stop].split())
             print(f"{'caught' if caught else 'SURVIVED'}  {mistake.path}:{line}  {mistake.kind}: {text}  {said}  {time.monotonic() - begun:.0f} s", flush=True)
@@ -79,7 +95,7 @@ def all_mistakes():
     """Those of `DROPPED` and `MISTAKES` in each file of kernels for CUDA; an error where a text is not there just once."""
     for path in sorted((ROOT / KERNELS).glob("*/*.py")):
         name, source = path.relative_to(ROOT / KERNELS).as_posix(), path.read_text(encoding="utf-8")
-        tests = TESTS.get(name, f"tests/cuda/test_{path.parent.name}.py")
+        tests = TESTS.get(name, (f"tests/cuda/test_{path.parent.name}.py",))
         if "runtime.cuda import" in source or name in TESTS:
             for kind, line in DROPPED.items():
                 for found in re.finditer(rf"(?<=^)( *){line}(?=$|  #)", source, re.M):
@@ -89,12 +105,12 @@ def all_mistakes():
             if len(found) != 1:
                 raise SystemExit(f"{name}: {text!r} is there {len(found)} times, expected once")
             breaks = iter(re.findall(r"\n *", found[0][0]))  # those of the text, with the spaces that follow
-            yield Mistake(kind, name, *found[0].span(), re.sub("\n", lambda _: next(breaks), instead), *(others or [tests]))
+            yield Mistake(kind, name, *found[0].span(), re.sub("\n", lambda _: next(breaks), instead), tuple(others) or tests)
 
 
 def run(copy, tests):
     """(whether a test failed, what pytest says of it)."""
-    done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", *tests.split()], cwd=copy, capture_output=True, encoding="utf-8",
+    done = subprocess.run([sys.executable, "-m", "pytest", "-x", "-q", *shlex.split(tests)], cwd=copy, capture_output=True, encoding="utf-8",
                           env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"})
     if done.returncode not in (0, 1):
         raise SystemExit(f"pytest {tests} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")

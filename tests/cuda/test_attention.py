@@ -160,6 +160,15 @@ def test_layout_does_not_matter():
             np.testing.assert_array_equal(actual, right)
 
 
+def test_a_gradient_may_begin_anywhere():
+    q, k, v, g = inputs(1, 1, 1, 2, 3, 8)
+    out, log_sum_exp = cuda.attention(q, k, v, 1)
+    askew = [np.concatenate(([0], x.reshape(-1)), dtype=np.float32)[1:].reshape(x.shape) for x in (g, out)]
+    gradients = cuda.attention_backward(g, q, k, v, out, log_sum_exp, 1)
+    for actual, right in zip(cuda.attention_backward(askew[0], q, k, v, askew[1], log_sum_exp, 1), gradients, strict=True):
+        np.testing.assert_array_equal(actual, right)
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1, 5), (2, 1, 1, 5), (3, 5), (2, 1, 1), (2, 2, 3, 5)])
 def test_a_mask_broadcasts(shape):
     q, k, v, _ = inputs(2, 2, 2, 3, 5, 16)

@@ -40,12 +40,15 @@ def test_reads_16_bytes_at_a_time_into_registers(compiled, name):
     assert not re.search(r"(ld|st)\.local", compiled[name][90].ptx)
 
 
-@pytest.mark.parametrize("name", [name for name in KERNELS if ".tensor_cores." in name])
+@pytest.mark.parametrize("name", [name for name in KERNELS if ".tensor_cores" in name])
 def test_multiplies_on_tensor_cores(compiled, name):
-    width, ptx = int(re.search(r"\[(\d+)\]", name)[1]), compiled[name][90].ptx
-    per_tile = 2 * (64 // 8) * (width // 16)  # of two products, 64 keys with `width` features for 16 queries, 8 columns and 16 terms at a time
-    assert len(re.findall(r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32", ptx)) == per_tile
-    assert len(re.findall(r"ldmatrix\.sync\.aligned\.m8n8\.x4", ptx)) == per_tile // 2 + width // 16
+    function, slices, ptx = *re.search(r"(\w+)\[(\d+)\]", name).groups(), compiled[name][90].ptx
+    slices = int(slices) // 32
+    # products of 16 rows of a warp and as many columns as are worked on at a time; matrices that are loaded once, on the left of products
+    products, columns, once = {"attention": (2, 64, 1), "dq": (3, 16, 2), "dkv": (4, 16, 2)}[function]
+    count = products * (columns // 8) * 2 * slices  # instructions of 8 columns and 16 terms, or the other way round
+    assert len(re.findall(r"mma\.sync\.aligned\.m16n8k16\.row\.col\.f32\.bf16\.bf16\.f32", ptx)) == count
+    assert len(re.findall(r"ldmatrix\.sync\.aligned\.m8n8\.x4", ptx)) == count // 2 + once * 2 * slices
 
 
 @pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if kernel.since >= 80])

@@ -5,8 +5,8 @@ Versions, from naive to fast:
 - `naive.py`: a thread for each query, and in the backward pass for each key, as the formula says it. Takes everything; the lesson.
 - `tiled.py`, `tiled_backward.py`: FlashAttention in float32. Tiles of 64 queries and 64 keys are copied to shared memory once for 128 threads, and
   a thread makes 4 · 8 scores of them in registers; from sm_80 on the next copy runs meanwhile. For heads of 4 to 128 features, in fours.
-- `tensor_cores.py`: FlashAttention-2 in bfloat16, forward, since sm_80; for heads of 8 to 128 features, in eights. It is called by its own name:
-  minitx computes in float32, and has no arrays of bfloat16 to choose it by.
+- `tensor_cores.py`, `tensor_cores_backward.py`: FlashAttention-2 in bfloat16, since sm_80; for heads of 8 to 128 features, in eights. They are called
+  by their own names: minitx computes in float32, and has no arrays of bfloat16 to choose them by.
 """
 from ..runtime import devices
 from . import naive, reference, tiled, tiled_backward

@@ -12,7 +12,7 @@ from numba.cuda import types
 
 from ..dropout import philox
 from ..dropout.philox_cuda import words
-from ..runtime.cuda import SIMULATED, address, array, contiguous, device, empty, filled, span
+from ..runtime.cuda import SIMULATED, address, array, contiguous, device, empty, filled, flat, span
 from .reference import check
 
 THREADS = 128  # of a block, in every version
@@ -53,23 +53,23 @@ _ROWS = types.NamedUniTuple(_STEP, 3, Rows)
 _1, _2, _3, _4 = np.uint32(1), np.uint32(2), np.uint32(3), np.uint32(4)
 
 
-def forward_kinds(real):
-    """The types of q, k and v, each with its Rows; lengths, mask, work; out and log_sum_exp."""
-    x = array(real, 1)
+def forward_kinds(real, sums=None):
+    """The types of q, k and v, each with its Rows; lengths, mask, work; out and log_sum_exp, whose type is `sums` where it is not `real`."""
+    x, sums = array(real, 1), sums or real
     work = types.NamedTuple((_COUNT, _COUNT, _COUNT, _COUNT, _COUNT, _FLAG, _COUNT, _FLAG, _FLAG,
-                             _STEP, _STEP, _STEP, _STEP, _WORD, _WORD, real, real), Work)
-    return x, _ROWS, x, _ROWS, x, _ROWS, array(types.int32, 1), array(types.boolean, 1), work, x, x
+                             _STEP, _STEP, _STEP, _STEP, _WORD, _WORD, sums, sums), Work)
+    return x, _ROWS, x, _ROWS, x, _ROWS, array(types.int32, 1), array(types.boolean, 1), work, x, array(sums, 1)
 
 
-def dq_kinds(real):
+def dq_kinds(real, sums=None):
     """The types of what a forward kernel takes; g, delta, dq with its Rows. This kernel comes first, and writes delta."""
     x = array(real, 1)
-    return *forward_kinds(real), x, x, x, _ROWS
+    return *forward_kinds(real, sums), x, array(sums or real, 1), x, _ROWS
 
 
-def dkv_kinds(real):
+def dkv_kinds(real, sums=None):
     """The types of what a forward kernel takes; g, delta, dk and dv, each with its Rows."""
-    return *dq_kinds(real), array(real, 1), _ROWS
+    return *dq_kinds(real, sums), array(real, 1), _ROWS
 
 
 def forward(kernel, tile, multiple, q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=None, kv_heads=None,
@@ -89,13 +89,18 @@ def backward(dq_kernel, dkv_kernel, tile, multiple, g, q, k, v, out, log_sum_exp
              key=0, mask=None, packed=False, kv_heads=None, window=None):
     """reference.attention_backward: one kernel goes over tiles of queries, then the other over tiles of keys."""
     kv_heads = check(q, k, v, heads, lengths, mask, packed, causal, kv_heads, window)
+    return launch_backward(dq_kernel, dkv_kernel, tile, multiple, g, q, k, v, out, log_sum_exp, heads, causal, lengths, p, key, mask, packed, kv_heads, window)
+
+
+def launch_backward(dq_kernel, dkv_kernel, tile, multiple, g, q, k, v, out, log_sum_exp, heads, causal, lengths, p, key, mask, packed, kv_heads, window):
+    """`backward` of arguments that have been checked."""
     dq, dk, dv, columns, result = _gradients(q, k, packed)
     if q.size == 0 or k.size == 0:
         for gradient in (dq, dk, dv):
             gradient[...] = 0
         return result
-    g, out, log_sum_exp = (contiguous(x).reshape(-1) for x in (g, out, log_sum_exp))
-    delta = empty(q, log_sum_exp.shape)
+    g, out, log_sum_exp = flat(g, q.dtype), flat(out, q.dtype), contiguous(log_sum_exp).reshape(-1)
+    delta = empty(log_sum_exp, log_sum_exp.shape)
     arguments = (*shared_arguments(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window, multiple), out, log_sum_exp, g,
                  delta)
     dq, dk, dv = ((x.reshape(-1), Rows(x.shape[1] * x.shape[2], x.shape[2], column))

@@ -17,6 +17,7 @@ from .cuda import SIMULATED
 from .intrinsics import intrinsic
 
 _VOID, _REAL, _I32, _I64 = ir.VoidType(), ir.FloatType(), ir.IntType(32), ir.IntType(64)
+_PACK = "cvt.rn.bf16x2.f32 $0, $1, $2;"  # the upper half first
 
 
 def _copy16(target, place, source, index, there):
@@ -129,9 +130,54 @@ def _pack(low, high):
 def pack(typingctx, low, high):
     """Two float32 as two bfloat16 in one word, rounded to nearest, ties to even."""
     def codegen(context, builder, signature, arguments):
-        return _emit(builder, "cvt.rn.bf16x2.f32 $0, $1, $2;", _I32, "=r,f,f", arguments[::-1], side_effect=False)
+        return _emit(builder, _PACK, _I32, "=r,f,f", arguments[::-1], side_effect=False)
 
     return types.uint32(types.float32, types.float32), codegen
+
+
+def _load_pair(x, index):
+    _check_4_bytes(x, index)
+    return tuple(_two(int(x[index]) | int(x[index + 1]) << 16))
+
+
+@intrinsic(_load_pair)
+def load_pair(typingctx, x, index):
+    """Two neighbouring bfloat16 of an array of one dimension as float32; `index` is even."""
+    def codegen(context, builder, signature, arguments):
+        word = builder.load(_word(context, builder, signature, arguments), align=4)
+        parts = builder.shl(word, ir.Constant(_I32, 16)), builder.and_(word, ir.Constant(_I32, 0xFFFF0000))
+        return context.make_tuple(builder, signature.return_type, [builder.bitcast(part, _REAL) for part in parts])
+
+    return types.UniTuple(types.float32, 2)(x, index), codegen
+
+
+def _store_pair(x, index, low, high):
+    _check_4_bytes(x, index)
+    word = int(_pack(low, high))
+    x[index], x[index + 1] = word & 0xFFFF, word >> 16
+
+
+@intrinsic(_store_pair)
+def store_pair(typingctx, x, index, low, high):
+    """Write two float32 where `load_pair` reads them."""
+    def codegen(context, builder, signature, arguments):
+        word = _emit(builder, _PACK, _I32, "=r,f,f", [arguments[3], arguments[2]], side_effect=False)
+        builder.store(word, _word(context, builder, signature, arguments), align=4)
+        return context.get_dummy_value()
+
+    return types.void(x, index, types.float32, types.float32), codegen
+
+
+def _check_4_bytes(x, index):
+    if (x.ctypes.data + 2 * int(index)) % 4:
+        raise ValueError(f"load_pair, store_pair: index {index} of an array of shape {x.shape} is not at a multiple of 4 bytes")
+
+
+def _word(context, builder, signature, arguments):
+    """A pointer to 32 bits of the array that is the first argument, at the index that is the second."""
+    index = context.cast(builder, arguments[1], signature.args[1], types.int64)
+    first = builder.gep(context.make_array(signature.args[0])(context, builder, arguments[0]).data, [index])
+    return builder.bitcast(first, _I32.as_pointer(first.type.addrspace))
 
 
 def _two(word):
