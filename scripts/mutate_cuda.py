@@ -114,7 +114,7 @@ def run(copy, tests):
                           env=os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"})
     if done.returncode not in (0, 1):
         raise SystemExit(f"pytest {tests} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    errors = re.findall(r"^E +(.+)$", done.stdout, re.M)
+    errors = re.findall(r"^E +(.+(?<!Error:))$", done.stdout, re.M)
     return done.returncode == 1, (errors or done.stdout.splitlines())[0 if errors else -1][:120]
 
 

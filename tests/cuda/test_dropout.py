@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from minitx.kernels.dropout import cuda, naive, reference
+from minitx.kernels.dropout import cuda, naive, philox, philox_cuda, reference
 
 from ..kernels.checks import DTYPES, awkward, normal
 
@@ -27,6 +27,11 @@ def test_memory_may_begin_anywhere():
     whole = normal(64, dtype=np.float32)
     for start in range(4):
         np.testing.assert_array_equal(cuda.dropout(whole[start:], 0.3, KEY), reference.dropout(whole[start:], 0.3, KEY))
+
+
+def test_the_words_of_elements_beyond_four_thousand_million_are_those_of_the_cpu():
+    for group in (2**32 - 1, 2**32, 2**40 + 5):
+        assert philox_cuda.words(group, np.uint64(KEY)) == philox.words(np.uint64(group), np.uint64(KEY))
 
 
 @VERSIONS
