@@ -171,19 +171,7 @@ claim(f"{DEPTH} layers with residual and a norm before each sublayer learn it, a
 # norm* (Ioffe and Szegedy 2015) takes them, for each feature, over all words of the batch, so that a word's vector
 # depends on who happens to be there. Sentences make that worse: they differ in length, and either the padding counts
 # as well, or the number of words in the sum changes from batch to batch.
-
-
-def layer_norm(x, counts):
-    return (x - x.mean(axis=-1, keepdims=True)) / (x.var(axis=-1, keepdims=True) + 1e-5) ** 0.5
-
-
-def batch_norm(x, counts):
-    """x (batch, time, d_model), of which the places in `counts` (batch, time, 1) enter the mean and the variance."""
-    mean = (x * counts).sum(axis=(0, 1)) / counts.sum()
-    variance = ((x - mean) ** 2 * counts).sum(axis=(0, 1)) / counts.sum()
-    return (x - mean) / (variance + 1e-5) ** 0.5
-
-
+layer_norm, batch_norm = (norm(D_MODEL).to(np.float64) for norm in (nn.LayerNorm, nn.BatchNorm))
 NORMS = {"layer norm": (layer_norm, True), "batch norm of the words": (batch_norm, True), "batch norm of words and padding": (batch_norm, False)}
 NEIGHBOURS = (1, 3, 7, 15, 31, 63)
 lines = [example.source for example in toy.corpus("en-es", n_train=2000, n_test=1, n_validation=1).train]
@@ -197,9 +185,8 @@ def company(norm, only_words, n_neighbours, draws=20):
     generator, outs = np.random.default_rng(3), []
     for _ in range(draws):
         batch = make_batch([(ids[0], [])] + [(ids[i], []) for i in generator.integers(1, len(ids), n_neighbours)])
-        real = np.arange(batch.source.shape[1]) < batch.source_lengths[:, None]
-        out = norm(table_of_words[batch.source], real[..., None] if only_words else np.ones_like(real)[..., None])
-        outs.append(out[0, :len(ids[0])])
+        real = np.arange(batch.source.shape[1]) < batch.source_lengths[:, None]  # (sentences, time): False for padding
+        outs.append(norm(mx.tensor(table_of_words[batch.source]), real if only_words else None).data[0, :len(ids[0])])
     return np.sqrt(np.mean(np.square(np.array(outs[1:]) - outs[0])) / np.mean(np.square(outs)))
 
 
@@ -217,9 +204,11 @@ claim("under batch norm it moves with its company, in large batches less: with a
 batch = make_batch([(sentence, []) for sentence in ids[:8]])
 padded = np.pad(batch.source, ((0, 0), (0, 12)))  # <pad> is 0
 real = np.arange(padded.shape[1]) < batch.source_lengths[:, None]
-with_padding = [batch_norm(table_of_words[padded[:, :time]], np.ones((8, time, 1)))[real[:, :time]] for time in (batch.source.shape[1], padded.shape[1])]
-without = [batch_norm(table_of_words[padded[:, :time]], real[:, :time, None])[real[:, :time]] for time in (batch.source.shape[1], padded.shape[1])]
-by = {name: np.sqrt(np.mean((one - other) ** 2) / np.mean(one ** 2)) for name, (one, other) in (("counts", with_padding), ("does not", without))}
+by = {}
+for name, only_words in (("counts", False), ("does not", True)):
+    narrow, wide = (batch_norm(mx.tensor(table_of_words[padded[:, :time]]), real[:, :time] if only_words else None).data[real[:, :time]]
+                    for time in (batch.source.shape[1], padded.shape[1]))
+    by[name] = np.sqrt(np.mean((wide - narrow) ** 2) / np.mean(narrow ** 2))
 claim("where padding counts, even padding says something: the same sentences, with 12 more columns of it",
       f"move by {by['counts']:.0%}; where it does not count, by {by['does not']:.0e}", by["counts"] > 0.1 and by["does not"] < 1e-12)
 
@@ -230,10 +219,10 @@ claim("where padding counts, even padding says something: the same sentences, wi
 
 def from_the_future(norm):
     """The pairs of words with an influence of the later one on the earlier one, in one sentence."""
-    x = mx.tensor(np.random.default_rng(4).normal(size=(1, 6, 8)), requires_grad=True)
-    out, pairs = norm(x, np.ones((1, 6, 1))), 0
+    x = mx.tensor(np.random.default_rng(4).normal(size=(1, 6, D_MODEL)), requires_grad=True)
+    out, pairs = norm(x), 0
     for i in range(6):
-        (g,) = mx.gradients([out], [x], [np.eye(6)[None, :, i:i + 1] * np.arange(8.0)], retain_graph=True)
+        (g,) = mx.gradients([out], [x], [np.eye(6)[None, :, i:i + 1] * np.arange(float(D_MODEL))], retain_graph=True)
         pairs += np.count_nonzero(np.abs(g.data[0, i + 1:]).max(axis=-1) > 1e-12)
     return pairs
 
