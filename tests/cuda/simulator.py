@@ -69,6 +69,7 @@ class Block:
                 raise Divergence(f"{self.name}, block {tuple(self.place)}: " + ", ".join(
                     f"{sum(1 for thread in self.threads if thread.state == state)} threads {state}"
                     for state in sorted({thread.state for thread in self.threads})))
+        self.threads, self.warps = (), ()  # they know this block: nothing is left for the garbage collector
 
     def _release(self):
         released = False
