@@ -1,4 +1,6 @@
-"""PyTorch's side of every comparison, written as an expert would: fused attention, fused AdamW, no needless copies. The only file that imports torch."""
+"""PyTorch's side of every comparison, written as an expert would: fused attention, fused AdamW, no needless copies. Beside `torch_on_cuda.py` the only
+file that imports torch.
+"""
 import contextlib
 
 import numpy as np
@@ -29,17 +31,19 @@ def set_threads(count):
 class KernelSubject(Subject):
     """PyTorch's version of an operation of `cases.KERNELS`, forward or forward and backward."""
 
+    device = "cpu"
+
     def __init__(self, spec):
         self.backward = spec["backward"]
         self.prepare, self.run, self.finish = OPERATIONS[spec["name"]]
         arrays = inputs_of(spec["name"], spec["shape"])
         self.names = KERNELS[spec["name"]].trained
-        self.inputs = self.prepare({name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value for name, value in arrays.items()})
+        self.inputs = self.prepare({name: torch.from_numpy(value).to(self.device) if isinstance(value, np.ndarray) else value for name, value in arrays.items()})
         self.trained = [value.requires_grad_(self.backward) for value in self.inputs.values() if torch.is_tensor(value) and value.is_floating_point()]
         with torch.no_grad():
             out = self.run(**self.inputs)
         g = arriving_gradient(tuple(self.finish(out).shape))
-        self.g = None if g is None else _as_given(torch.from_numpy(g), out)
+        self.g = None if g is None else _as_given(torch.from_numpy(g).to(self.device), out)
 
     def step(self):
         if not self.backward:
@@ -52,10 +56,10 @@ class KernelSubject(Subject):
         return out
 
     def outputs(self):
-        found = {"out": self.finish(self.step().detach()).numpy()}
+        found = {"out": self.finish(self.step().detach()).cpu().numpy()}
         if self.backward:
             gradients = {name: value.grad for name, value in self.inputs.items() if torch.is_tensor(value) and value.grad is not None}
-            found |= {name: gradient.numpy() for name, gradient in _joined(gradients).items()}
+            found |= {name: gradient.cpu().numpy() for name, gradient in _joined(gradients).items()}
         return found
 
 
@@ -89,7 +93,7 @@ def _split_self(inputs):
 
 def _split_cross(inputs):
     heads, kv = inputs["heads"], inputs["kv"]
-    seen = torch.arange(kv.shape[1]) < inputs["lengths"][:, None]
+    seen = torch.arange(kv.shape[1], device=kv.device) < inputs["lengths"][:, None]
     return {"q": _heads(inputs["q"], heads), **dict(zip("kv", (_heads(part, heads) for part in kv.chunk(2, -1)))), "mask": seen[:, None, None]}
 
 
@@ -102,7 +106,7 @@ def _with_states(of_lstm):
     """A recurrent layer begins at zero; PyTorch's has a second bias."""
 
     def prepare(inputs):
-        zero = torch.zeros(1, len(inputs["x"]), inputs["weight"].shape[1])
+        zero = torch.zeros(1, len(inputs["x"]), inputs["weight"].shape[1], device=inputs["x"].device)
         return inputs | {"start": (zero, zero) if of_lstm else zero, "other": torch.zeros_like(inputs["bias"])}
 
     return prepare
@@ -138,11 +142,13 @@ OPERATIONS = {
 class OptimizerSubject(Subject):
     """A step of fused AdamW over many parameters, gradients given."""
 
+    device = "cpu"
+
     def __init__(self, spec):
         arrays = inputs_of(spec["name"], spec["shape"])
-        self.parameters = [torch.nn.Parameter(torch.from_numpy(array)) for name, array in arrays.items() if name.startswith("parameter")]
+        self.parameters = [torch.nn.Parameter(torch.from_numpy(array).to(self.device)) for name, array in arrays.items() if name.startswith("parameter")]
         for parameter, gradient in zip(self.parameters, [array for name, array in arrays.items() if name.startswith("gradient")]):
-            parameter.grad = torch.from_numpy(gradient)
+            parameter.grad = torch.from_numpy(gradient).to(self.device)
         self.optimizer = torch.optim.AdamW(self.parameters, 1e-3, weight_decay=0.0, fused=True)
 
     def step(self):
@@ -150,17 +156,18 @@ class OptimizerSubject(Subject):
 
     def outputs(self):
         self.step()
-        return {"parameters": torch.cat([parameter.detach() for parameter in self.parameters]).numpy()}
+        return {"parameters": torch.cat([parameter.detach() for parameter in self.parameters]).cpu().numpy()}
 
 
 class TrainingSubject(Subject):
     """A step of a workload, from the same weights on the same batches as minitx's, with the same dropout (its masks are PyTorch's own)."""
 
+    device = "cpu"
+
     def __init__(self, spec):
         self.work = workload(spec["name"], spec.get("changes"))
-        self.model = (LanguageModel if self.work.kind == "language model" else Translator)(self.work, read_weights(spec["folder"]))
-        batches = read_batches(spec["folder"])
-        self.batches = [{name: torch.from_numpy(array).long() for name, array in batch.items()} for batch in batches]
+        self.model = (LanguageModel if self.work.kind == "language model" else Translator)(self.work, read_weights(spec["folder"]), self.device)
+        self.batches = [self.model.placed(batch) for batch in read_batches(spec["folder"])]
         weights = self.model.weights.values()
         options = self.work.optimizer
         groups = [{"params": [weight for weight in weights if weight.ndim >= 2], "weight_decay": options["weight_decay"]},
@@ -183,28 +190,32 @@ class TrainingSubject(Subject):
     def _gradients(self, batch):
         loss = self.model.loss(batch)
         loss.backward()
-        return loss.item()
+        return loss.detach()
 
     def outputs(self):
         self.model.p, p = 0.0, self.model.p
         loss = self._gradients(self.batches[0])
-        gradients = {name: weight.grad.numpy().copy() for name, weight in self.model.weights.items()}
+        gradients = {name: weight.grad.cpu().numpy().copy() for name, weight in self.model.weights.items()}
         self.optimizer.zero_grad()
         self.model.p = p
-        return {"loss": np.array(loss), **gradients}
+        return {"loss": np.array(loss.item()), **gradients}
 
     def losses(self, count):
         self.rewind()
-        return [self.step() for _ in range(count)]
+        return [self.step().item() for _ in range(count)]
 
 
 class Model:
     """What both models share: the weights by minitx's names, and the sublayers of a Transformer."""
 
-    def __init__(self, work, weights):
-        self.work, self.p, self.heads = work, work.model.get("dropout", 0.0), work.model["n_heads"]
-        self.weights = {name: torch.nn.Parameter(torch.from_numpy(array.astype(work.dtype))) for name, array in weights.items()}
+    def __init__(self, work, weights, device):
+        self.work, self.p, self.heads, self.device = work, work.model.get("dropout", 0.0), work.model["n_heads"], device
+        self.weights = {name: torch.nn.Parameter(torch.from_numpy(array.astype(work.dtype)).to(device)) for name, array in weights.items()}
         self.d = work.model["d_model"]
+
+    def placed(self, batch):
+        """Tensors for the arrays of a batch. Lengths stay in main memory: a mask is chosen by them without waiting for a GPU."""
+        return {name: torch.from_numpy(array).long().to("cpu" if name == "source_lengths" else self.device) for name, array in batch.items()}
 
     def linear(self, x, name, rows=slice(None)):
         separate = f"{name}.weight" in self.weights
@@ -250,9 +261,9 @@ class LanguageModel(Model):
 class Translator(Model):
     """The Transformer of 2017: post-norm, sinusoidal positions, ReLU, one matrix for both embeddings and the output."""
 
-    def __init__(self, work, weights):
-        super().__init__(work, weights)
-        self.table = torch.from_numpy(sinusoidal_positions(work.model["max_length"], self.d).astype(work.dtype))
+    def __init__(self, work, weights, device):
+        super().__init__(work, weights, device)
+        self.table = torch.from_numpy(sinusoidal_positions(work.model["max_length"], self.d).astype(work.dtype)).to(device)
 
     def loss(self, batch):
         seen = self.mask(batch["source_lengths"], batch["source"].shape[1])
@@ -263,7 +274,7 @@ class Translator(Model):
     def mask(self, lengths, time):
         """True where a key is real, or None where all are: the quicker way."""
         seen = torch.arange(time) < lengths[:, None]
-        return None if seen.all() else seen[:, None, None]
+        return None if seen.all() else seen[:, None, None].to(self.device)
 
     def embed(self, ids, start=0):
         x = F.embedding(ids, self.weights["source_embedding.weight"]) * self.d ** 0.5
@@ -292,17 +303,19 @@ class Translator(Model):
 class DecodingSubject(Subject):
     """Greedy decoding with a cache of keys and values in memory that is reserved beforehand."""
 
+    device = "cpu"
+
     def __init__(self, spec):
         self.work = workload(spec["name"], spec.get("changes"))
-        self.model = Translator(self.work, read_weights(spec["folder"]))
+        self.model = Translator(self.work, read_weights(spec["folder"]), self.device)
         [batch] = read_batches(spec["folder"])
-        self.source, self.lengths = (torch.from_numpy(batch[name]).long() for name in ("source", "source_lengths"))
+        self.source, self.lengths = (self.model.placed(batch)[name] for name in ("source", "source_lengths"))
 
     def step(self):
         return self._decode()
 
     def outputs(self):
-        return {"logits": self._decode(torch.from_numpy(forced_ids(self.work)).long()).numpy()}
+        return {"logits": self._decode(torch.from_numpy(forced_ids(self.work)).long().to(self.device)).cpu().numpy()}
 
     @torch.inference_mode()
     def _decode(self, forced=None):
@@ -313,8 +326,8 @@ class DecodingSubject(Subject):
         names = [f"decoder.{number}" for number in layers]
         cross = [[model.split(part).contiguous() for part in model.linear(memory, f"{name}.multihead_attn.in_proj", slice(model.d, None)).chunk(2, -1)]
                  for name in names]
-        caches = [[torch.empty(rows, model.heads, words, model.d // model.heads) for _ in "kv"] for _ in layers]
-        ids = torch.from_numpy(first_ids(rows)).long()
+        caches = [[torch.empty(rows, model.heads, words, model.d // model.heads, device=self.device) for _ in "kv"] for _ in layers]
+        ids = torch.from_numpy(first_ids(rows)).long().to(self.device)
         for place in range(words):
             x = model.embed(ids[:, None], place)
             for name, (keys, values), (memory_keys, memory_values) in zip(names, caches, cross):

@@ -14,6 +14,7 @@ from ..autograd import fused
 from ..nn.recurrent import gru, lstm
 
 FLOAT = 4  # bytes of a float32
+TOLERANCE = 1e-4  # largest difference from the reference, relative to the largest element: float32, sums of up to 65,536 terms
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,15 @@ class Kernel:
     cost: Callable
     random: bool = False  # every library draws its own mask
     updates: bool = False  # changes its inputs and has no backward: an optimizer
+    large: tuple = ()  # more sizes, for a GPU
+    cuda: bool = True  # whether it has a kernel for a GPU
+    only_cuda: bool = False  # in bfloat16, which minitx has on a GPU alone; on a CPU the same in float32
+    tolerance: float = TOLERANCE  # of what a GPU computes
+
+    @property
+    def forward_only(self):
+        """Whether there is no backward pass to measure."""
+        return self.updates or self.only_cuda
 
 
 def _normal(generator, *shape):
@@ -154,40 +164,49 @@ def _adam_inputs(generator, parameters, tensors):
 
 KERNELS = {kernel.name: kernel for kernel in (
     Kernel("softmax", "rows × columns", ((768, 65), (4096, 128), (4096, 1024), (4096, 10000)), ((3, 7), (64, 65)), ("x",),
-           _rows, lambda x: fused.softmax(x), _row_cost(2, 5, 5, 9)),
+           _rows, lambda x: fused.softmax(x), _row_cost(2, 5, 5, 9), large=((65536, 1024), (8192, 32000))),
     Kernel("layer-norm", "rows × features", ((768, 128), (4096, 512), (65536, 1024)), ((3, 8), (64, 128)), ("x", "weight", "bias"),
-           _norm_inputs, lambda x, weight, bias: fused.layer_norm(x, weight, bias), _row_cost(2, 5, 7, 19)),
+           _norm_inputs, lambda x, weight, bias: fused.layer_norm(x, weight, bias), _row_cost(2, 5, 7, 19),
+           large=((65536, 4096),)),
     Kernel("add-layer-norm", "rows × features", ((768, 128), (4096, 128), (4096, 512)), ((3, 8), (64, 128)), ("x", "residual", "weight", "bias"),
-           _residual_inputs, lambda x, residual, weight, bias: fused.add_layer_norm(x, residual, weight, bias), _row_cost(3, 7, 8, 20)),
+           _residual_inputs, lambda x, residual, weight, bias: fused.add_layer_norm(x, residual, weight, bias),
+           _row_cost(3, 7, 8, 20), large=((65536, 1024),)),
     Kernel("cross-entropy", "rows × classes", ((768, 65), (4096, 1000), (4096, 10000)), ((3, 7), (64, 65)), ("logits",),
-           _loss_inputs, lambda logits, targets: fused.cross_entropy(logits, targets), _row_cost(1, 3, 4, 7)),
+           _loss_inputs, lambda logits, targets: fused.cross_entropy(logits, targets), _row_cost(1, 3, 4, 7), large=((8192, 32000),)),
     Kernel("linear-cross-entropy", "rows × features → classes", ((768, 128, 65), (1024, 384, 65), (4096, 128, 10000)), ((5, 4, 7), (64, 32, 65)),
-           ("x", "weight"), _head_inputs, lambda x, weight, targets: fused.linear_cross_entropy(x, weight, None, targets), _head_cost),
+           ("x", "weight"), _head_inputs, lambda x, weight, targets: fused.linear_cross_entropy(x, weight, None, targets), _head_cost,
+           large=((8192, 512, 32000),)),
     Kernel("linear", "rows × features → outputs", ((768, 128, 384), (4096, 128, 384), (4096, 128, 128), (1024, 384, 1152), (256, 128, 10000)),
            ((5, 4, 7), (64, 32, 65)), ("x", "weight", "bias"),
-           _linear_inputs, lambda x, weight, bias: fused.linear(x, weight, bias), _linear_cost),
+           _linear_inputs, lambda x, weight, bias: fused.linear(x, weight, bias), _linear_cost, large=((25000, 512, 2048),)),
     Kernel("linear-gelu", "rows × features → outputs", ((768, 128, 512), (4096, 128, 512), (1024, 384, 1536)), ((5, 4, 7), (64, 32, 65)),
            ("x", "weight", "bias"),
-           _linear_inputs, lambda x, weight, bias: fused.linear(x, weight, bias, activation="gelu"), _linear_cost),
-    Kernel("gelu", "rows × columns", ((768, 512), (4096, 512)), ((3, 7), (64, 65)), ("x",), _rows, lambda x: fused.gelu(x), _row_cost(2, 5, 3, 8)),
+           _linear_inputs, lambda x, weight, bias: fused.linear(x, weight, bias, activation="gelu"), _linear_cost, large=((25000, 512, 2048),)),
+    Kernel("gelu", "rows × columns", ((768, 512), (4096, 512)), ((3, 7), (64, 65)), ("x",), _rows, lambda x: fused.gelu(x), _row_cost(2, 5, 3, 8),
+           large=((65536, 2048),)),
     Kernel("dropout", "rows × columns", ((768, 128), (4096, 512), (4096, 10000)), ((3, 7), (64, 65)), ("x",),
-           _rows, lambda x: fused.dropout(x, 0.1, key=7), _row_cost(2, 4, 1, 2), random=True),
+           _rows, lambda x: fused.dropout(x, 0.1, key=7), _row_cost(2, 4, 1, 2), random=True, large=((65536, 2048),)),
     Kernel("adamw", "parameters in tensors", ((100_000, 60), (2_600_000, 60), (25_000_000, 60)), ((1000, 3),), (),
            _adam_inputs, None, lambda backward, parameters, tensors: Cost(7 * parameters * FLOAT, 14 * parameters), updates=True),
     Kernel("causal-attention", "batch × heads × time × features", ((12, 4, 64, 32), (256, 4, 16, 32), (4, 6, 256, 64), (1, 8, 1024, 64), (1, 8, 4096, 64)),
            ((2, 2, 5, 4), (2, 4, 40, 16)), ("qkv",),
            _attention_inputs, lambda qkv, heads: fused.self_attention(qkv, heads=heads, causal=True),
-           _attention_cost(lambda time: time * (time + 1) // 2, 3)),
+           _attention_cost(lambda time: time * (time + 1) // 2, 3), large=((4, 16, 2048, 64), (4, 8, 2048, 128))),
+    Kernel("attention-bfloat16", "batch × heads × time × features", ((1, 8, 1024, 64), (4, 16, 2048, 64), (4, 8, 2048, 128)), ((2, 2, 5, 8), (2, 4, 40, 16)),
+           ("qkv",), _attention_inputs, lambda qkv, heads: fused.self_attention(qkv, heads=heads, causal=True),
+           _attention_cost(lambda time: time * (time + 1) // 2, 1), only_cuda=True, tolerance=3e-2),  # four arrays, of half the bytes
     Kernel("cross-attention", "batch × heads × time × features", ((256, 4, 16, 32), (64, 4, 64, 32), (4, 8, 512, 64)),
            ((2, 2, 5, 4), (2, 4, 40, 16)), ("q", "kv"),
            _cross_inputs, lambda q, kv, heads, lengths: fused.cross_attention(q, kv, heads=heads, lengths=lengths),
-           _attention_cost(lambda time: time * time, 3)),
+           _attention_cost(lambda time: time * time, 3), large=((16, 8, 512, 64),)),
     Kernel("embedding", "tokens × features of a vocabulary", ((768, 128, 65), (4096, 128, 10000), (4096, 512, 32000)), ((5, 4, 7), (64, 32, 65)),
-           ("weight",), _table_inputs, lambda weight, ids: fused.embedding(weight, ids), _table_cost),
+           ("weight",), _table_inputs, lambda weight, ids: fused.embedding(weight, ids), _table_cost, large=((25000, 512, 32000),)),
     Kernel("gru", "batch × time × features", ((32, 16, 128), (64, 16, 256), (64, 32, 512)), ((2, 3, 4), (9, 5, 16)), ("x", "projection", "weight", "bias"),
-           _recurrent_inputs(3), lambda x, projection, weight, bias: gru(fused.linear(x, projection), weight, bias), _recurrent_cost(3)),
+           _recurrent_inputs(3), lambda x, projection, weight, bias: gru(fused.linear(x, projection), weight, bias), _recurrent_cost(3),
+           cuda=False),
     Kernel("lstm", "batch × time × features", ((32, 16, 128), (64, 16, 256), (64, 32, 512)), ((2, 3, 4), (9, 5, 16)), ("x", "projection", "weight", "bias"),
-           _recurrent_inputs(4), lambda x, projection, weight, bias: lstm(fused.linear(x, projection), weight, bias)[0], _recurrent_cost(4)),
+           _recurrent_inputs(4), lambda x, projection, weight, bias: lstm(fused.linear(x, projection), weight, bias)[0], _recurrent_cost(4),
+           cuda=False),
 )}
 
 

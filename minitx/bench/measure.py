@@ -35,6 +35,10 @@ class Subject:
     def synchronise(self):
         """Wait until the device has done what it was asked to; a CPU always has."""
 
+    def sample(self, seconds):
+        """Seconds of each step, see `sample` below; a device with a clock of its own asks that."""
+        return sample(self, seconds)
+
 
 @dataclass
 class Timing:

@@ -3,9 +3,13 @@ import math
 from pathlib import Path
 
 from ..plots import BLUE, GREY, ORANGE, figure_of, save
+from .report import sides_of, time_text
+from .worker import GPU_SIDES
 
-NAMES = {"reference": "NumPy", "torch": "PyTorch", "torch-kept": "PyTorch that keeps its memory", "minitx": "minitx"}
-_COLOURS = {"reference": "#b6bcc6", "1 thread": "#8fb3da", "products": GREY, "minitx": BLUE, "torch": ORANGE, "torch-kept": "#f0b27a"}
+NAMES = {"reference": "NumPy", "torch": "PyTorch", "torch-kept": "PyTorch that keeps its memory", "minitx": "minitx", "CUDA": "minitx, CUDA",
+         "CUDA, naive": "minitx, CUDA, naive", "torch, CUDA": "PyTorch, CUDA"}
+_COLOURS = {"reference": "#b6bcc6", "1 thread": "#8fb3da", "products": GREY, "minitx": BLUE, "torch": ORANGE, "torch-kept": "#f0b27a",
+            "CUDA": "#2e8b57", "CUDA, naive": "#a3cfb4", "torch, CUDA": "#b03a2e"}
 
 
 def draw(result, folder):
@@ -13,14 +17,18 @@ def draw(result, folder):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, picture in PICTURES[result["bench"]].items():
+    drawn = PICTURES[result["bench"]] | (GPU_PICTURES.get(result["bench"], {}) if "gpu" in result.get("machine", ()) else {})
+    for name, picture in drawn.items():
         paths.append(folder / name)
         picture(result, paths[-1])
     return paths
 
 
 def time_against_size(result, path):
-    """A panel per kernel: time over the operations that are asked for, forward and backward together, both in powers of ten."""
+    """A panel per kernel: time over the operations that are asked for, forward and backward together, both in powers of ten.
+
+    A GPU's time of a call is its own or that of the launch, whichever is longer; a circle shows where it overtakes the CPU.
+    """
     kernels = {}
     for row in result["rows"]:
         kernels.setdefault(row["kernel"], []).append(row)
@@ -31,11 +39,13 @@ def time_against_size(result, path):
     for panel, (name, rows) in zip(panels, kernels.items()):
         both = [row for row in rows if "backward" in row["pass"]] or rows
         both.sort(key=lambda row: row["operations"])
-        sizes = [row["operations"] for row in both]
-        for side in both[0]["seconds"]:
-            panel.plot(sizes, [1e3 * row["seconds"][side] for row in both], marker="o", markersize=3, linewidth=1.4, zorder=3 if "threads" in side else 2,
-                       color=_COLOURS.get(side, BLUE), label=NAMES.get(side, f"minitx, {side}"))
-        panel.plot(sizes, [1e3 * row["limit"] for row in both], color="black", linewidth=0.8, linestyle=":", label="limit")
+        curves = {side: [(row["operations"], _of_a_call(row, side)) for row in both if side in row["seconds"]] for side in sides_of(both)}
+        for side, curve in curves.items():
+            panel.plot([size for size, _ in curve], [1e3 * seconds for _, seconds in curve], marker="o", markersize=3, linewidth=1.4,
+                       zorder=3 if "threads" in side else 2, color=_COLOURS.get(side, BLUE), label=NAMES.get(side, f"minitx, {side}"))
+        if (met := crossing(curves)) is not None:
+            panel.plot(met[0], 1e3 * met[1], "o", markersize=9, fillstyle="none", color="black", zorder=4)
+        panel.plot([row["operations"] for row in both], [1e3 * row["limit"] for row in both], color="black", linewidth=0.8, linestyle=":", label="limit")
         panel.set(title=name, xscale="log", yscale="log", xlabel="operations", ylabel="ms")
         panel.title.set_fontsize(10)
     for panel in panels[len(kernels):]:
@@ -44,26 +54,56 @@ def time_against_size(result, path):
     save(figure, path)
 
 
+def _of_a_call(row, side):
+    return max(row["seconds"][side], row["gpu"]["launch"][side]) if side in GPU_SIDES.values() else row["seconds"][side]
+
+
+def crossing(curves):
+    """(operations, seconds) where the GPU becomes quicker than the CPU on all threads, between two sizes; None where it does not, or always is.
+
+    Args:
+        curves: {side: [(operations, seconds)]} by growing size.
+    """
+    there = dict(curves.get(GPU_SIDES["cuda"], ()))
+    here = [curve for side, curve in curves.items() if "thread" in side][-1:]
+    points = [(size, seconds, there[size]) for size, seconds in here[0] if size in there] if here else []
+    for (size, cpu, gpu), (next_size, next_cpu, next_gpu) in zip(points, points[1:]):
+        if cpu <= gpu and next_cpu > next_gpu:
+            before, after = math.log(gpu / cpu), math.log(next_gpu / next_cpu)
+            share = before / (before - after)
+            return size * (next_size / size) ** share, cpu * (next_cpu / cpu) ** share
+    return None
+
+
 def roofline(result, path):
     """Operations per second over operations per byte, with the roof that this machine's copying and multiplying put over them."""
+    threads = str(result["threads"])
+    ours = f"{threads} threads" if result["threads"] > 1 else "1 thread"
+    _roof(result["rows"], ours, result["machine"]["copy"][threads], result["machine"]["product"][threads], path)
+
+
+def roofline_of_the_gpu(result, path):
+    """The same of the fast kernels on the GPU, and its roof in float32."""
+    gpu = result["machine"]["gpu"]
+    _roof([row for row in result["rows"] if row["gpu"]], GPU_SIDES["cuda"], gpu["copy"], gpu["product"], path, f"{gpu['name']}: ")
+
+
+def _roof(rows, side, copy, product, path, name=""):
     figure = figure_of(7.5, 4.8)
     axes = figure.subplots()
-    threads = str(result["threads"])
-    copy, product = result["machine"]["copy"][threads], result["machine"]["product"][threads]
-    rows = [row for row in result["rows"] if row["operations"]]
-    ours = f"{threads} threads" if result["threads"] > 1 else "1 thread"
+    rows = [row for row in rows if row["operations"]]
     marks = "osD^v<>PX*hdp"
     kernels = list(dict.fromkeys(row["kernel"] for row in rows))
     for row in rows:
         number = kernels.index(row["kernel"])
         backward = "backward" in row["pass"]
-        axes.plot(row["operations"] / row["bytes"], row["operations"] / row["seconds"][ours] / 1e9, marks[number % len(marks)], color=f"C{number % 10}",
+        axes.plot(row["operations"] / row["bytes"], row["operations"] / row["seconds"][side] / 1e9, marks[number % len(marks)], color=f"C{number % 10}",
                   fillstyle="full" if backward else "none", markersize=5, label=row["kernel"] if row is _first(rows, row["kernel"]) else None)
     reach = [row["operations"] / row["bytes"] for row in rows]
     points = sorted({min(reach) / 2, product / copy, max(reach) * 2})
     axes.plot(points, [min(product, copy * intensity) / 1e9 for intensity in points], color="black", linewidth=1.2)
     axes.set(xscale="log", yscale="log", xlabel="operations per byte moved (points above the roof: the data stayed in the cache)", ylabel="GFLOP/s",
-             title=f"{copy / 1e9:.0f} GB/s copied, {product / 1e9:.0f} GFLOP/s multiplied; filled: forward + backward")
+             title=f"{name}{copy / 1e9:,.0f} GB/s copied, {product / 1e9:,.0f} GFLOP/s multiplied; filled: forward + backward")
     axes.title.set_fontsize(10)
     axes.legend(frameon=False, fontsize=7, ncols=2)
     _finish(figure)
@@ -75,18 +115,25 @@ def _first(rows, kernel):
 
 
 def steps(result, path):
-    """Bars: a step of each workload on each side, in units of its matrix products alone."""
-    figure = figure_of(7.5, 0.8 + 0.9 * len(result["rows"]))
-    axes = figure.subplots()
-    place, ticks = 0.0, []
+    """Bars: a step of each workload on each side, in units of its matrix products alone; those on a GPU as if multiplied at its best rate."""
+    groups = []  # (title, seconds of the products, {side: seconds})
     for row in result["rows"]:
-        ticks.append((place + (len(row["seconds"]) - 2) / 2, f"{row['name']}\n{1e3 * row['seconds']['products']:.0f} ms"))
-        for side, seconds in row["seconds"].items():
-            if side != "products":
-                ratio = seconds / row["seconds"]["products"]
-                axes.barh(place, ratio, color=_COLOURS.get(side, BLUE), label=NAMES[side] if row is result["rows"][0] else None)
-                axes.text(ratio, place, f" {1e3 * seconds:.0f} ms", va="center", fontsize=8)
-                place += 1
+        seconds = row["seconds"]
+        here = {side: value for side, value in seconds.items() if side not in GPU_SIDES.values() and side != "products"}
+        if here:
+            groups.append((row["name"], seconds["products"], here))
+        if "gpu" in row:
+            groups.append((f"{row['name']}, GPU", row["gpu"]["limit"], {side: seconds[side] for side in row["gpu"]["share"]}))
+    figure = figure_of(7.5, 0.8 + 0.9 * len(groups))
+    axes = figure.subplots()
+    place, ticks, named = 0.0, [], set()
+    for title, products, sides in groups:
+        ticks.append((place + (len(sides) - 1) / 2, f"{title}\n{time_text(products)}"))
+        for side, seconds in sides.items():
+            axes.barh(place, seconds / products, color=_COLOURS.get(side, BLUE), label=None if side in named else NAMES[side])
+            axes.text(seconds / products, place, f" {time_text(seconds)}", va="center", fontsize=8)
+            named.add(side)
+            place += 1
         place += 0.6
     axes.axvline(1, color="black", linewidth=1, linestyle=":")
     axes.set_yticks(*zip(*ticks))
@@ -146,5 +193,6 @@ def _plain(value, _):
     return f"10{str(round(math.log10(value))).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
+GPU_PICTURES = {"kernels": {"roofline-gpu.png": roofline_of_the_gpu}}  # besides, where a GPU was measured
 PICTURES = {"kernels": {"time.png": time_against_size, "roofline.png": roofline}, "training": {"steps.png": steps}, "scaling": {"scaling.png": growth}}
 """{what was measured: {file: the function that draws it}}."""

@@ -2,6 +2,10 @@
 from rich.console import Console
 from rich.text import Text
 
+from .worker import GPU_SIDES
+
+GPU = tuple(GPU_SIDES.values())
+
 
 def show(result, file=None):
     """Print the result of kernels.run, training.run, scaling.run or step_profile.run."""
@@ -11,8 +15,8 @@ def show(result, file=None):
 
 
 def kernel_lines(result):
-    """A line per kernel, size and pass."""
-    sides = list(result["rows"][0]["seconds"]) if result["rows"] else []
+    """A line per kernel, size and pass; where a GPU was measured, its own lines below."""
+    sides = [side for side in sides_of(result["rows"]) if side not in GPU]
     ours = f"{result['threads']} threads" if result["threads"] > 1 else "1 thread"
     rivals = [side for side in sides if side.startswith("torch")]
     header = ["", "pass", *("NumPy" if side == "reference" else side for side in sides), *(f"× {side}" for side in rivals), "of limit", "error"]
@@ -20,28 +24,59 @@ def kernel_lines(result):
     for row in result["rows"]:
         seconds = row["seconds"]
         error = max((error for error in row["error"].values() if error is not None), default=float("nan"))
-        rows.append([f"{row['kernel']} {size_text(row['shape'])}", "both" if "backward" in row["pass"] else "forward",
-                     *(time_text(seconds[side]) for side in sides), *(ratio_text(seconds[side] / seconds[ours], 1) for side in rivals),
+        rows.append([*_titles(row), *(time_text(seconds[side]) if side in seconds else "" for side in sides),
+                     *(ratio_text(seconds[side] / seconds[ours], 1) if side in seconds else "" for side in rivals),
                      f"{row['share']:.0%}", Text(f"{error:.0e}") if row["correct"] else Text("WRONG", style="bold red")])
-    return [*machine_lines(result), Text(), *aligned(header, rows), Text(),
+    return [*machine_lines(result), Text(), *aligned(header, rows), *_gpu_lines(result), Text(),
             Text("× torch: how many times as long PyTorch takes. of limit: the time that this machine needs to move the bytes or to do the operations, over"
                  " the time taken; more than 100 % where the data stays in the cache. error: against NumPy's reference, relative to the largest element.",
                  style="dim")]
 
 
-def training_lines(result):
-    """A line per workload and side."""
-    header = ["", "a step", "spread", "× products", "× minitx", "peak memory", "error"]
-    lines = []
+def _gpu_lines(result):
+    """What a GPU took, beside the quickest way on the CPU."""
+    if "gpu" not in result["machine"]:
+        return []
+    ours, naive, rival = GPU
+    rivals = any(rival in row["seconds"] for row in result["rows"])
+    header = ["on the GPU", "pass", ours, naive, *([rival, "× torch"] if rivals else []), "× CPU", "launch", "of limit"]
+    rows = []
     for row in result["rows"]:
         seconds = row["seconds"]
-        rows = []
+        if not row["gpu"]:
+            continue
+        here = min(seconds[side] for side in seconds if side not in GPU and not side.startswith("torch"))
+        torch = [time_text(seconds[rival]), ratio_text(seconds[rival] / seconds[ours], 1)] if rival in seconds else ["", ""]
+        rows.append([*_titles(row), time_text(seconds[ours]), time_text(seconds[naive]) if naive in seconds else "", *(torch if rivals else []),
+                     f"{here / seconds[ours]:.1f}", time_text(row["gpu"]["launch"][ours]), f"{row['gpu']['share'][ours]:.0%}"])
+    return [Text(), *aligned(header, rows), Text(),
+            Text("Times on the GPU are the GPU's own, without the launch: what Python and the driver take to ask for a step, while the GPU may still do the"
+                 " last one. × CPU: how many times as long the CPU takes.", style="dim")]
+
+
+def sides_of(rows):
+    """All sides of some rows, in the order in which they come."""
+    return list(dict.fromkeys(side for row in rows for side in row["seconds"]))
+
+
+def _titles(row):
+    return f"{row['kernel']} {size_text(row['shape'])}", "both" if "backward" in row["pass"] else "forward"
+
+
+def training_lines(result):
+    """A line per workload and side; where a GPU was measured, its own lines below those of the CPU."""
+    header = ["", "a step", "spread", "× products", "× minitx", "peak memory", "error"]
+    header_there = ["on the GPU", "a step", "spread", "× limit", "× CUDA", "GPU memory", "error", "launch"]
+    lines = list(_gpu_line(result["machine"]["gpu"])) if "machine" in result else []
+    for row in result["rows"]:
+        seconds, here, there = row["seconds"], [], []
         for side, value in seconds.items():
-            error = row["error"].get(side)
-            rows.append([{"products": "its matrix products alone"}.get(side, side), time_text(value), f"{row['spread'][side]:.0%}",
-                         f"{value / seconds['products']:.2f}", f"{value / seconds['minitx']:.2f}", memory_text(row["peak"].get(side)),
-                         "" if side == "products" else Text(f"{error:.0e}") if row["correct"] else Text("WRONG", style="bold red")])
-        lines += [Text(), Text(f"{row['name']}  {row['title']}", style="bold"), *aligned(header, rows)]
+            limit, ours = (row["gpu"]["limit"], seconds[GPU[0]]) if side in GPU else (seconds["products"], seconds["minitx"])
+            cells = [{"products": "its matrix products alone"}.get(side, side), time_text(value), f"{row['spread'][side]:.0%}", f"{value / limit:.2f}",
+                     f"{value / ours:.2f}", memory_text(row["peak"].get(side)), "" if side == "products" else _error_text(row, side)]
+            (there if side in GPU else here).append(cells + ([time_text(row["gpu"]["launch"][side])] if side in GPU else []))
+        lines += [Text(), Text(f"{row['name']}  {row['title']}", style="bold"), *(aligned(header, here) if here else ()),
+                  *(aligned(header_there, there) if there else ())]
         if "losses" in row:
             ours, found = row["losses"]["minitx float32"], row["differences"]
             lines.append(Text(f"losses of {len(ours)} steps without dropout, {ours[0]:.4f} to {ours[-1]:.4f}, relative differences at most:"))
@@ -49,9 +84,16 @@ def training_lines(result):
                 lines.append(Text(f"  minitx and PyTorch {found['float64']:.1e} in float64, {found['float32']:.1e} in float32"))
             lines.append(Text("  float32 and float64, which is what rounding does: " + ", ".join(
                 f"{name} {found[side]:.1e}" for side, name in (("minitx", "minitx"), ("torch", "PyTorch")) if side in found)))
+    if "machine" in result:
+        lines += [Text(), Text("× limit: of the products alone at the rate of one large product in float32 on this GPU. A step on the GPU is timed by the clock"
+                               " on the wall, while launches run ahead; launch: what Python and the driver take to ask for one.", style="dim")]
     source = "the text that was given" if result["text"] else "sentences drawn with the lengths of Multi30k"
     return [*lines, Text(), Text(f"Batches of the translator: {source}. error: loss and gradients against NumPy's reference. Peak memory: resident, "
                                  "of the process.", style="dim")]
+
+
+def _error_text(row, side):
+    return Text(f"{row['error'][side]:.0e}") if row["correct"] else Text("WRONG", style="bold red")
 
 
 def scaling_lines(result):
@@ -101,6 +143,13 @@ def machine_lines(result):
     for name, what, unit in (("product", "matrix products", "GFLOP/s"), ("copy", "copying", "GB/s")):
         speeds = ", ".join(f"{rate / 1e9:.0f} {unit} on {count} thread{'s' * (count != '1')}" for count, rate in found[name].items())
         yield Text(f"{what}: {speeds}", style="dim")
+    if gpu := found.get("gpu"):
+        yield from _gpu_line(gpu)
+
+
+def _gpu_line(gpu):
+    yield Text(f"{gpu['name']}: {gpu['copy'] / 1e9:,.0f} GB/s copied, {gpu['product'] / 1e12:.1f} TFLOP/s multiplied in float32, "
+               f"{gpu['product16'] / 1e12:.0f} in 16 bits", style="dim")
 
 
 def aligned(header, rows):

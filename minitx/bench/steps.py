@@ -3,6 +3,7 @@ import numpy as np
 
 from .. import optim
 from ..autograd import random
+from ..kernels.runtime import devices
 from .measure import Subject
 from .workloads import as_batch, build_model, first_ids, forced_ids, read_batches, read_weights, workload
 
@@ -10,11 +11,13 @@ from .workloads import as_batch, build_model, first_ids, forced_ids, read_batche
 class TrainingSubject(Subject):
     """A step of a workload: loss, gradients, clipping, and AdamW (without weight decay that is Adam); a cycle goes through all batches."""
 
+    device = "cpu"
+
     def __init__(self, spec):
         self.work = workload(spec["name"], spec.get("changes"))
         self.model = build_model(self.work)
         self.model.load_state_dict(read_weights(spec["folder"]))
-        self.model.to(self.work.dtype)
+        self.model.to(self.work.dtype).to(self.device)
         self.batches = [as_batch(batch) for batch in read_batches(spec["folder"])]
         self.optimizer = optim.AdamW(self.model.parameters(), **self.work.optimizer)
         self.cycle, self.place = len(self.batches), 0
@@ -33,7 +36,7 @@ class TrainingSubject(Subject):
     def _gradients(self, batch):
         loss = self.model.loss(batch, self.work.label_smoothing)
         loss.backward()
-        return loss.item()
+        return loss
 
     def outputs(self):
         """The loss and the gradients of the first batch, before any step and without dropout."""
@@ -42,12 +45,12 @@ class TrainingSubject(Subject):
         gradients = {name: parameter.grad.numpy().copy() for name, parameter in self.model.named_parameters()}
         self.optimizer.zero_grad()
         self.model.train()
-        return {"loss": np.array(loss), **gradients}
+        return {"loss": np.array(loss.item()), **gradients}
 
     def losses(self, count):
         """The losses of the next `count` steps."""
         self.rewind()
-        return [self.step() for _ in range(count)]
+        return [self.step().item() for _ in range(count)]
 
     def facts(self):
         return {"parameters": self.model.n_parameters()}
@@ -56,10 +59,13 @@ class TrainingSubject(Subject):
 class DecodingSubject(Subject):
     """Greedy decoding of a batch of sentences, so many words each, with a cache of keys and values."""
 
+    device = "cpu"
+
     def __init__(self, spec):
         self.work = workload(spec["name"], spec.get("changes"))
         self.model = build_model(self.work).eval()
         self.model.load_state_dict(read_weights(spec["folder"]))
+        self.model.to(self.device)
         [self.batch] = read_batches(spec["folder"])
 
     def step(self):
@@ -72,10 +78,10 @@ class DecodingSubject(Subject):
         ids, said = first_ids(len(self.batch["source"])), []
         for place in range(words):
             logits = self.model.step(ids, cache)  # (rows, vocabulary)
-            ids = logits.argmax(axis=1).astype(np.int32) if forced is None else forced[:, place]
+            ids = devices.host(logits.argmax(axis=1)).astype(np.int32) if forced is None else forced[:, place]
             said.append(ids)
         return np.stack(said, axis=1), logits
 
     def outputs(self):
         """The scores of the last word when all those before it are given."""
-        return {"logits": self._decode(forced_ids(self.work))[1]}
+        return {"logits": devices.host(self._decode(forced_ids(self.work))[1])}

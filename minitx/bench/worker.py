@@ -18,10 +18,13 @@ import time
 import numpy as np
 
 from ..errors import UserError
-from .measure import largest_error, sample
+from .measure import largest_error
 
-MODULES = {"minitx": "ours", "reference": "ours", "torch": "against_torch"}
+MODULES = {"minitx": "ours", "reference": "ours", "torch": "against_torch", "cuda": "on_cuda", "cuda-naive": "on_cuda", "torch-cuda": "torch_on_cuda"}
 """{side: the file that serves it, with `open_subject(spec)`, `set_threads(count)` and the context `serving(side)`}."""
+
+GPU_SIDES = {"cuda": "CUDA", "cuda-naive": "CUDA, naive", "torch-cuda": "torch, CUDA"}
+"""{side on a GPU: its name in a row of kernels}: the fast kernels, the lessons, and PyTorch."""
 
 KEEPING_MEMORY = "glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184:glibc.malloc.top_pad=268435456:glibc.malloc.hugetlb=1"
 """GLIBC_TUNABLES under which the C library keeps memory that was freed: what a large array costs PyTorch without the page faults (Linux only)."""
@@ -112,7 +115,7 @@ class Server:
     def _time(self, request):
         if request["threads"]:
             self.module.set_threads(request["threads"])
-        times = sample(self.subject, request["seconds"])
+        times = self.subject.sample(request["seconds"])
         time.sleep(SETTLING)
         return {"times": times}
 

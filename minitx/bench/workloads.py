@@ -1,4 +1,4 @@
-"""The four whole pieces of work that are measured: two language models, a translator, and its greedy decoding.
+"""The whole pieces of work that are measured: two language models, a translator, its greedy decoding, and for a GPU a large translator.
 
 What both sides need to do the same, the initial weights and the batches, is written into a folder that each side reads.
 """
@@ -29,6 +29,7 @@ class Workload:
     optimizer: dict = field(default_factory=dict)  # of AdamW; with weight_decay 0 that is Adam
     clip: float = 0.0
     dtype: str = "float32"
+    only_cuda: bool = False  # too much for a CPU
 
     def without_dropout(self):
         """The same work, every number of which follows from the weights."""
@@ -46,6 +47,9 @@ WORKLOADS = {workload.name: workload for workload in (
              label_smoothing=0.1, optimizer={"learning_rate": 1e-3, "betas": (0.9, 0.98), "weight_decay": 0.0}),
     Workload("W4", "greedy decoding of 256 sentences, 20 words each, with W3's model and a cache of keys and values", "decoding",
              {**TRANSLATOR, "dropout": 0.0}, 10_000, (256, 20)),
+    Workload("W5", "translator step: 6+6 layers, d 512, vocabulary 32,000, batches of about 25,000 target tokens", "translator",
+             {**TRANSLATOR, "d_model": 512, "n_heads": 8, "n_layers": 6, "d_ff": 2048, "dropout": 0.1}, 32_000, (25_000, 4),
+             label_smoothing=0.1, optimizer={"learning_rate": 1e-3, "betas": (0.9, 0.98), "weight_decay": 0.0}, only_cuda=True),
 )}
 
 QUICK = {
@@ -53,6 +57,7 @@ QUICK = {
     "W2": {"title": "tiny language model step", "model": {"d_model": 24, "n_heads": 3, "n_layers": 2, "bias": False, "max_length": 16}, "batch": (2, 16)},
     "W3": {"title": "tiny translator step", "model": {**TRANSLATOR, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24}, "vocabulary": 100, "batch": (64, 2)},
     "W4": {"title": "tiny greedy decoding", "model": {**TRANSLATOR, "d_model": 16, "n_heads": 2, "n_layers": 1, "d_ff": 24, "dropout": 0.0}, "vocabulary": 100, "batch": (4, 3)},
+    "W5": {"title": "tiny translator step", "model": {**TRANSLATOR, "d_model": 24, "n_heads": 3, "n_layers": 2, "d_ff": 40}, "vocabulary": 100, "batch": (64, 2)},
 }
 """{name: what is smaller for a quick look}."""
 

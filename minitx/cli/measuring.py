@@ -79,6 +79,7 @@ def bench(
     *,
     only: str | None = None,
     against: str | None = None,
+    device: str | None = None,
     seconds: float | None = None,
     losses: Whole = 0,
     src: Path | None = None,
@@ -95,11 +96,13 @@ def bench(
     Parameters
     ----------
     what
-        every kernel over its sizes; whole steps of four workloads, W1 to W4; or steps that grow in batch, length, width and layers
+        every kernel over its sizes; whole steps of four workloads, W1 to W4, and on a GPU W5; or steps that grow in batch, length, width and layers
     only
         some of them, with commas between: softmax,linear or W1,W3 or length,width
     against
         torch: PyTorch takes turns, too; torch-kept: with an allocator that keeps its memory; torch,torch-kept: both
+    device
+        cpu (the default); cpu,cuda: on a GPU as well, fast and naive kernels at larger sizes too; cuda: training steps on a GPU alone
     seconds
         for which each alternative of a row is measured [default: 0.5 for kernels and scaling, 5 for training]
     losses
@@ -120,7 +123,8 @@ def bench(
     from ..bench import command
 
     result, pictures = command.run(
-        what, only=_listed(only), against=_listed(against), seconds=seconds, losses=losses, src=src, tgt=tgt, threads=threads, quick=quick, out=out)
+        what, only=_listed(only), against=_listed(against), devices=_listed(device) or ("cpu",), seconds=seconds, losses=losses, src=src, tgt=tgt,
+        threads=threads, quick=quick, out=out)
     if json:
         _print_json(result)
         return

@@ -36,7 +36,7 @@ def test_bytes_and_operations_are_counted(name, backward, shape):
 
 def test_every_kernel_agrees_with_its_reference_and_its_row_says_everything(inside):
     result = kernels.run(threads=2, seconds=0.001, quick=True)
-    assert {row["kernel"] for row in result["rows"]} == set(KERNELS)
+    assert {row["kernel"] for row in result["rows"]} == {name for name, kernel in KERNELS.items() if not kernel.only_cuda}
     assert [row["kernel"] for row in result["rows"] if not row["correct"]] == []
     for row in result["rows"]:
         assert set(row) == {"kernel", "shape", "axes", "pass", "bytes", "operations", "seconds", "spread", "error", "correct", "limit", "share"}

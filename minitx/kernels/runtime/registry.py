@@ -1,17 +1,19 @@
 """Which file of a kernel's folder serves a call: decided here, once, by the type of the arrays.
 
-NumPy arrays go to `cpu.py`, CuPy arrays to `cuda.py`; `with backend("reference")` sends everything to `reference.py`, for tests and benchmarks.
+NumPy arrays go to `cpu.py`, CuPy arrays to `cuda.py`. For tests and benchmarks, `with backend("reference")` sends everything to `reference.py`, and
+`with backend("naive")` everything on the GPU to the lesson in `naive.py` where there is one, else to `cuda.py`.
 A file is imported at its first call, so that importing minitx compiles and loads nothing.
 """
 import contextlib
 import importlib
+import importlib.util
 import inspect
 
 import numpy as np
 
 from . import devices, threads
 
-BACKENDS = ("reference", "cpu", "cuda")
+BACKENDS = ("reference", "cpu", "cuda", "naive")
 _forced = None
 
 
@@ -22,7 +24,7 @@ def serve(package, *names):
 
 @contextlib.contextmanager
 def backend(name):
-    """Within the block, every kernel is served by file `name` ("reference", "cpu" or "cuda"), whatever its arrays are."""
+    """Within the block, every kernel is served by file `name` ("reference", "cpu", "cuda" or "naive"), whatever its arrays are."""
     global _forced
     if name not in BACKENDS:
         raise ValueError(f"backend: {name!r} is not one of {', '.join(BACKENDS)}")
@@ -59,6 +61,10 @@ def _dispatcher(package, name):
 
 def _find(package, chosen, name):
     """Function `name` in the file `chosen` of a kernel's folder."""
+    if chosen == "naive":
+        known = importlib.util.find_spec(f"{package}.naive") is not None
+        found = getattr(importlib.import_module(f"{package}.naive"), name, None) if known else None
+        return found or _find(package, "cuda", name)
     try:
         return getattr(importlib.import_module(f"{package}.{chosen}"), name)
     except ModuleNotFoundError as error:
