@@ -1,6 +1,8 @@
 """The GPU's side of the bench without one: CuPy's stand-in, the CPU's kernels behind it, and a clock that the test sets. No time here is a GPU's."""
 import itertools
 import json
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +110,36 @@ def test_a_step_of_the_gpu_that_is_wrong_is_found_out(inside, device, clock, mon
     monkeypatch.setattr(on_cuda.TrainingSubject, "_gradients", lambda self, batch: gradients(self, batch) * 1.01)
     [row] = training.run(only=("W1",), devices=("cuda",), threads=1, seconds=0.001, rounds=1, quick=True)["rows"]
     assert not row["correct"]
+
+
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """The names of scripts/on_a_gpu.py, where a GPU and all that it needs seems to be."""
+    script = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "on_a_gpu.py"))
+    monkeypatch.setitem(script["main"].__globals__, "lacking", lambda: None)
+    monkeypatch.setattr(gpu, "describe", lambda: {"gpu 0": "NVIDIA H200, compute capability 9.0"})
+    return script["main"].__globals__
+
+
+def test_one_command_tests_measures_and_writes(inside, device, clock, on_a_gpu, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(on_a_gpu, "tests", lambda: {"passed": 2, "skipped": 0, "failed": []})
+    monkeypatch.setattr(on_a_gpu["importlib"].util, "find_spec", lambda name: None)  # PyTorch finds no GPU
+    for part in on_a_gpu["PARTS"]:
+        assert on_a_gpu["main"](["--quick", "--only", part, "--out", str(tmp_path)]) == 0
+    written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert set(written) == {"result.json", "time.png", "roofline.png", "roofline-gpu.png", "steps.png"} and max(written.values()) < 1_000_000
+    result = json.loads((tmp_path / "result.json").read_text("utf-8"))
+    assert result["gpu"].startswith("NVIDIA H200") and result["tests"]["passed"] == 2 and "numpy" in result["versions"]
+    assert {row["kernel"] for row in result["kernels"]["rows"]} == set(KERNELS) and result["kernels"]["machine"]["gpu"]["copy"] > 0
+    assert [row["name"] for row in result["training"]["rows"]] == ["W1", "W2", "W3", "W4", "W5"]
+
+
+def test_what_fails_is_told_and_fails_the_command(on_a_gpu, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(on_a_gpu, "tests", lambda: {"passed": 1, "skipped": 0, "failed": ["tests.gpu.test_kernels::bad"]})
+    assert on_a_gpu["main"](["--only", "tests", "--out", str(tmp_path)]) == 1
+    assert "failed: tests.gpu.test_kernels::bad" in capsys.readouterr().err and (tmp_path / "result.json").exists()
+    rows = {"kernels": {"rows": [{"kernel": "softmax", "shape": [1], "pass": "forward", "correct": False}]}, "training": {"rows": [{"name": "W5", "correct": False}]}}
+    assert on_a_gpu["failures"](rows) == ["softmax [1] forward", "W5"]
 
 
 def row_of(size, cpu, gpu_, launch, **more):
