@@ -43,7 +43,7 @@ PRESETS = {
     "shakespeare": {
         "model": "decoder-only", "tokenizer": "characters", "n_layers": 6, "d_ff": 352, "activation": "swiglu", "normalization": "rms",
         "positions": "rotary", "bias": False, "block": 256, "batch_sequences": 8, "steps": 4200, "optimizer": "adamw", "learning_rate": 4e-3,
-        "final_learning_rate": 0.05, "beta2": 0.99, "weight_decay": 0.1, "validate_every": 700,
+        "final_learning_rate": 0.1, "beta2": 0.99, "weight_decay": 0.1, "validate_every": 700,
     },
 }
 """Settings that go together: what differs from the defaults. Parallel text starts from "small" or, from SMALL pairs on, from "laptop", --text from

@@ -34,7 +34,6 @@ def test_runs_that_are_killed_at_random_end_with_the_same_bits(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-<<<<<<< HEAD
 def test_ablations_go_on_where_they_were_stopped(tmp_path):
     for name, write in (("src", str.lower), ("tgt", str.upper)):
         (tmp_path / name).write_text("".join(write(f"a cat sees dog {'b c d e f g'.split()[i % 6]}{i}\n") for i in range(40)), encoding="utf-8")
@@ -77,7 +76,8 @@ def test_ablations_of_the_toy_languages_are_scored_on_their_unseen_sentences(mon
     found = ablations.scored("run", 5)
     assert asked == 2 * [(["a b", "b a"], {"beam": 5, "tokenised": True})]
     assert found["exact_match"] == 1 and found["loss"] > 0
-=======
+
+
 def test_what_pytest_reports_of_a_gpu_is_counted_and_what_is_missing_is_told(monkeypatch, capfd):
     script = runpy.run_path(str(ROOT / "scripts" / "on_a_gpu.py"))
     report = ('<testsuites><testsuite><testcase classname="tests.gpu.a" name="good"/><testcase classname="tests.gpu.a" name="bad"><failure/></testcase>'
@@ -87,4 +87,3 @@ def test_what_pytest_reports_of_a_gpu_is_counted_and_what_is_missing_is_told(mon
     monkeypatch.setitem(script["NEEDED"], "no_such_module", "no-such-package")
     assert script["main"]([]) == 2
     assert "no-such-package" in capfd.readouterr().err
->>>>>>> 1042266 (One command for a machine with a GPU: its tests, the measurements and a dated result with pictures)
