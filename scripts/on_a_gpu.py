@@ -21,10 +21,7 @@ import xml.etree.ElementTree
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-NEEDED = {"numpy": "numpy", "scipy": "scipy", "numba": "numba", "numba_cuda": "numba-cuda", "cupy": "cupy-cuda13x", "threadpoolctl": "threadpoolctl",
-          "matplotlib": "matplotlib", "rich": "rich", "cyclopts": "cyclopts", "tokenizers": "tokenizers", "safetensors": "safetensors",
-          "sacrebleu": "sacrebleu", "pytest": "pytest"}
-"""{module: the package that brings it}."""
+NEEDED = "numpy", "scipy", "numba", "threadpoolctl", "matplotlib", "rich", "cyclopts", "tokenizers", "safetensors", "sacrebleu", "pytest"
 VERSIONS = ("numpy", "scipy", "numba", "numba-cuda", "cupy-cuda13x", "cupy-cuda12x", "cuda-toolkit", "torch")
 PARTS = ("tests", "kernels", "training")
 
@@ -57,7 +54,7 @@ def main(arguments=None):
 
 def lacking():
     """What is missing to compute on a GPU here, in a line; None where nothing is."""
-    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    missing = [package for package in NEEDED if importlib.util.find_spec(package) is None]
     if missing:
         return f"{', '.join(missing)} not installed: {sys.executable} -m pip install {' '.join(missing)}"
     sys.path.insert(0, str(ROOT))

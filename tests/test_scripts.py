@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from minitx.data.tokenizers import TokenizerPair
 from minitx.data.toy import Example
 from minitx.decoding.translator import Translator
@@ -78,12 +80,23 @@ def test_ablations_of_the_toy_languages_are_scored_on_their_unseen_sentences(mon
     assert found["exact_match"] == 1 and found["loss"] > 0
 
 
-def test_what_pytest_reports_of_a_gpu_is_counted_and_what_is_missing_is_told(monkeypatch, capfd):
+def test_what_pytest_reports_of_a_gpu_is_counted():
     script = runpy.run_path(str(ROOT / "scripts" / "on_a_gpu.py"))
     report = ('<testsuites><testsuite><testcase classname="tests.gpu.a" name="good"/><testcase classname="tests.gpu.a" name="bad"><failure/></testcase>'
               '<testcase classname="tests.gpu.b" name="left"><skipped/></testcase></testsuite></testsuites>')
     assert script["counted"](report) == {"passed": 1, "skipped": 1, "failed": ["tests.gpu.a::bad"]}
     assert script["slug"]("NVIDIA H200, compute capability 9.0, 139 GB") == "nvidia-h200"
-    monkeypatch.setitem(script["NEEDED"], "no_such_module", "no-such-package")
-    assert script["main"]([]) == 2
-    assert "no-such-package" in capfd.readouterr().err
+
+
+def without_a_gpu(*command):
+    return subprocess.run([sys.executable, *command], cwd=ROOT, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""}, capture_output=True, text=True, timeout=300)
+
+
+def test_what_is_missing_for_a_gpu_is_told():
+    result = without_a_gpu("scripts/on_a_gpu.py")
+    assert result.returncode == 2 and result.stdout == "" and len(result.stderr.splitlines()) == 1 and "NVIDIA driver" in result.stderr
+
+
+def test_the_tests_for_a_gpu_do_not_pass_without_one():
+    result = without_a_gpu("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", "tests/gpu")
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR and "no GPU to test on: " in result.stderr and "passed" not in result.stdout

@@ -194,7 +194,7 @@ KERNELS = {kernel.name: kernel for kernel in (
            _attention_cost(lambda time: time * (time + 1) // 2, 3), large=((4, 16, 2048, 64), (4, 8, 2048, 128))),
     Kernel("attention-bfloat16", "batch × heads × time × features", ((1, 8, 1024, 64), (4, 16, 2048, 64), (4, 8, 2048, 128)), ((2, 2, 5, 8), (2, 4, 40, 16)),
            ("qkv",), _attention_inputs, lambda qkv, heads: fused.self_attention(qkv, heads=heads, causal=True),
-           _attention_cost(lambda time: time * (time + 1) // 2, 1), only_cuda=True, tolerance=3e-2),  # four arrays, of half the bytes
+           _attention_cost(lambda time: time * (time + 1) // 2, 1), only_cuda=True, tolerance=3e-2),  # four arrays of 2 bytes count as two of 4
     Kernel("cross-attention", "batch × heads × time × features", ((256, 4, 16, 32), (64, 4, 64, 32), (4, 8, 512, 64)),
            ((2, 2, 5, 4), (2, 4, 40, 16)), ("q", "kv"),
            _cross_inputs, lambda q, kv, heads, lengths: fused.cross_attention(q, kv, heads=heads, lengths=lengths),

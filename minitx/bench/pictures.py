@@ -16,8 +16,11 @@ def draw(result, folder):
     """Save the pictures of a result into `folder`, which is made where it does not exist; returns their paths."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    drawn = PICTURES[result["bench"]] | (GPU_PICTURES.get(result["bench"], {}) if "gpu" in result.get("machine", ()) else {})
+    paths, drawn = [], dict(PICTURES[result["bench"]])
+    if "gpu" in result.get("machine", ()):
+        drawn |= GPU_PICTURES[result["bench"]]
+    if result["bench"] == "training" and not any("products" in row["seconds"] for row in result["rows"]):
+        del drawn["steps.png"]  # only a GPU was measured
     for name, picture in drawn.items():
         paths.append(folder / name)
         picture(result, paths[-1])
@@ -44,8 +47,9 @@ def time_against_size(result, path):
             panel.plot([size for size, _ in curve], [1e3 * seconds for _, seconds in curve], marker="o", markersize=3, linewidth=1.4,
                        zorder=3 if "threads" in side else 2, color=_COLOURS.get(side, BLUE), label=NAMES.get(side, f"minitx, {side}"))
         if (met := crossing(curves)) is not None:
-            panel.plot(met[0], 1e3 * met[1], "o", markersize=9, fillstyle="none", color="black", zorder=4)
-        panel.plot([row["operations"] for row in both], [1e3 * row["limit"] for row in both], color="black", linewidth=0.8, linestyle=":", label="limit")
+            panel.plot(met[0], 1e3 * met[1], "o", markersize=9, fillstyle="none", color="black", linestyle="", zorder=4, label="the GPU overtakes the CPU")
+        panel.plot([row["operations"] for row in both], [1e3 * row["limit"] for row in both], color="black", linewidth=0.8, linestyle=":",
+                   label="limit of the CPU" if "gpu" in rows[0] else "limit")
         panel.set(title=name, xscale="log", yscale="log", xlabel="operations", ylabel="ms")
         panel.title.set_fontsize(10)
     for panel in panels[len(kernels):]:
@@ -83,12 +87,12 @@ def roofline(result, path):
 
 
 def roofline_of_the_gpu(result, path):
-    """The same of the fast kernels on the GPU, and its roof in float32."""
+    """The same of the fast kernels on the GPU, and its roofs in float32 and in 16 bits."""
     gpu = result["machine"]["gpu"]
-    _roof([row for row in result["rows"] if row["gpu"]], GPU_SIDES["cuda"], gpu["copy"], gpu["product"], path, f"{gpu['name']}: ")
+    _roof([row for row in result["rows"] if row["gpu"]], GPU_SIDES["cuda"], gpu["copy"], gpu["product"], path, f"{gpu['name']}: ", gpu["product16"])
 
 
-def _roof(rows, side, copy, product, path, name=""):
+def _roof(rows, side, copy, product, path, name="", product16=None):
     figure = figure_of(7.5, 4.8)
     axes = figure.subplots()
     rows = [row for row in rows if row["operations"]]
@@ -102,6 +106,9 @@ def _roof(rows, side, copy, product, path, name=""):
     reach = [row["operations"] / row["bytes"] for row in rows]
     points = sorted({min(reach) / 2, product / copy, max(reach) * 2})
     axes.plot(points, [min(product, copy * intensity) / 1e9 for intensity in points], color="black", linewidth=1.2)
+    if product16:
+        points = sorted({product / copy, product16 / copy, max(*reach, product16 / copy) * 2})
+        axes.plot(points, [min(product16, copy * intensity) / 1e9 for intensity in points], color="black", linewidth=1, linestyle="--", label="16 bits")
     axes.set(xscale="log", yscale="log", xlabel="operations per byte moved (points above the roof: the data stayed in the cache)", ylabel="GFLOP/s",
              title=f"{name}{copy / 1e9:,.0f} GB/s copied, {product / 1e9:,.0f} GFLOP/s multiplied; filled: forward + backward")
     axes.title.set_fontsize(10)
@@ -115,15 +122,19 @@ def _first(rows, kernel):
 
 
 def steps(result, path):
-    """Bars: a step of each workload on each side, in units of its matrix products alone; those on a GPU as if multiplied at its best rate."""
-    groups = []  # (title, seconds of the products, {side: seconds})
-    for row in result["rows"]:
-        seconds = row["seconds"]
-        here = {side: value for side, value in seconds.items() if side not in GPU_SIDES.values() and side != "products"}
-        if here:
-            groups.append((row["name"], seconds["products"], here))
-        if "gpu" in row:
-            groups.append((f"{row['name']}, GPU", row["gpu"]["limit"], {side: seconds[side] for side in row["gpu"]["share"]}))
+    """Bars: a step of each workload on each side of the CPU, in units of its matrix products alone."""
+    elsewhere = {"products", *GPU_SIDES.values()}
+    _bars([(row["name"], row["seconds"]["products"], {side: seconds for side, seconds in row["seconds"].items() if side not in elsewhere})
+           for row in result["rows"] if "products" in row["seconds"]], path)
+
+
+def steps_on_the_gpu(result, path):
+    """The same on the GPU, in units of the products alone at its rate, by powers of ten: small steps wait for their launches."""
+    _bars([(row["name"], row["gpu"]["limit"], {side: row["seconds"][side] for side in row["gpu"]["share"]}) for row in result["rows"]], path, "log")
+
+
+def _bars(groups, path, scale="linear"):
+    """`groups`: for each workload its name, the seconds of its products, and {side: seconds}."""
     figure = figure_of(7.5, 0.8 + 0.9 * len(groups))
     axes = figure.subplots()
     place, ticks, named = 0.0, [], set()
@@ -139,7 +150,7 @@ def steps(result, path):
     axes.set_yticks(*zip(*ticks))
     axes.invert_yaxis()
     axes.margins(x=0.09)
-    axes.set_xlabel("time of a step, in units of its matrix products alone (their time stands on the left)")
+    axes.set(xscale=scale, xlabel="time of a step, in units of its matrix products alone (their time stands on the left)")
     axes.legend(frameon=False, fontsize=8)
     _finish(figure)
     save(figure, path)
@@ -182,8 +193,9 @@ def _finish(figure, legend=False):
             if axis.get_scale() == "log":
                 axis.set_major_formatter(_plain)
     if legend:
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=9)
+        named = {label: handle for panel in reversed(figure.axes) for handle, label in zip(*panel.get_legend_handles_labels())}
+        order = list(dict.fromkeys(label for panel in figure.axes for label in panel.get_legend_handles_labels()[1]))
+        figure.legend([named[label] for label in order], order, loc="outside lower center", ncols=min(8, len(order)), frameon=False, fontsize=9)
 
 
 def _plain(value, _):
@@ -193,6 +205,6 @@ def _plain(value, _):
     return f"10{str(round(math.log10(value))).translate(str.maketrans('-0123456789', '⁻⁰¹²³⁴⁵⁶⁷⁸⁹'))}"
 
 
-GPU_PICTURES = {"kernels": {"roofline-gpu.png": roofline_of_the_gpu}}  # besides, where a GPU was measured
+GPU_PICTURES = {"kernels": {"roofline-gpu.png": roofline_of_the_gpu}, "training": {"steps-gpu.png": steps_on_the_gpu}}  # besides, where a GPU was measured
 PICTURES = {"kernels": {"time.png": time_against_size, "roofline.png": roofline}, "training": {"steps.png": steps}, "scaling": {"scaling.png": growth}}
 """{what was measured: {file: the function that draws it}}."""

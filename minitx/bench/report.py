@@ -86,7 +86,8 @@ def training_lines(result):
                 f"{name} {found[side]:.1e}" for side, name in (("minitx", "minitx"), ("torch", "PyTorch")) if side in found)))
     if "machine" in result:
         lines += [Text(), Text("× limit: of the products alone at the rate of one large product in float32 on this GPU. A step on the GPU is timed by the clock"
-                               " on the wall, while launches run ahead; launch: what Python and the driver take to ask for one.", style="dim")]
+                               " on the wall, while launches run ahead; launch: what Python and the driver take to ask for one. error of W5: against minitx"
+                               " on the CPU.", style="dim")]
     source = "the text that was given" if result["text"] else "sentences drawn with the lengths of Multi30k"
     return [*lines, Text(), Text(f"Batches of the translator: {source}. error: loss and gradients against NumPy's reference. Peak memory: resident, "
                                  "of the process.", style="dim")]

@@ -127,7 +127,7 @@ def test_one_command_tests_measures_and_writes(inside, device, clock, on_a_gpu, 
     for part in on_a_gpu["PARTS"]:
         assert on_a_gpu["main"](["--quick", "--only", part, "--out", str(tmp_path)]) == 0
     written = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
-    assert set(written) == {"result.json", "time.png", "roofline.png", "roofline-gpu.png", "steps.png"} and max(written.values()) < 1_000_000
+    assert set(written) == {"result.json", "time.png", "roofline.png", "roofline-gpu.png", "steps.png", "steps-gpu.png"} and max(written.values()) < 1_000_000
     result = json.loads((tmp_path / "result.json").read_text("utf-8"))
     assert result["gpu"].startswith("NVIDIA H200") and result["tests"]["passed"] == 2 and "numpy" in result["versions"]
     assert {row["kernel"] for row in result["kernels"]["rows"]} == set(KERNELS) and result["kernels"]["machine"]["gpu"]["copy"] > 0
@@ -184,7 +184,8 @@ def test_a_table_and_a_picture_of_whole_steps(capsys, tmp_path):
     assert lines[0][:4] == "a GPU: 4,000 GB/s".split()
     assert lines.count("CUDA 20.0 ms 1% 2.00 1.00 5,000 MB 1e-06 4.00 ms".split()) == 2
     assert "torch, CUDA 25.0 ms 1% 2.50 1.25 5,000 MB 1e-06 2.00 ms".split() in lines and "minitx 300 ms 1% 1.50 1.00 100 MB 1e-06".split() in lines
-    assert [path.name for path in pictures.draw(result, tmp_path)] == ["steps.png"]
+    assert [path.name for path in pictures.draw(result, tmp_path)] == ["steps.png", "steps-gpu.png"]
+    assert [path.name for path in pictures.draw(result | {"rows": [large]}, tmp_path)] == ["steps-gpu.png"]
 
 
 @pytest.mark.parametrize("arguments, said", [
