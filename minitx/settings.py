@@ -155,11 +155,6 @@ class Settings:
                 others = [] if self.text else [model for model in _TAKEN if getattr(self, name) in _TAKEN[model].get(name, (getattr(self, name),))]
                 raise UserError(f"{name} is {value}, which {'an' if self.model[0] == 'e' else 'a'} {self.model} model does not have; drop {flag}"
                                 + (f", or take --model {others[0]}" if others else ""))
-        only_here = {"recurrent layers": self.model == "recurrent", "additive scores": self.score == "additive",
-                     "batch norms": self.normalization == "batch"}
-        if self.device == "cuda" and any(only_here.values()):
-            what = next(name for name, asked in only_here.items() if asked)
-            raise UserError(f"device is cuda, but {what} have kernels for the CPU only; take --device cpu")
         if self.model == "recurrent":
             self._check_recurrent()
         else:

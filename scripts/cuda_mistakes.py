@@ -8,6 +8,14 @@ MISTAKES = {
         ("sum", "norm = sqrt(row_sum(total, scratch))", "norm = sqrt(total)"),
         ("bound", "4 * cuda.grid(1), x.size, 4 * cuda.gridsize(1)", "4 * cuda.grid(1), x.size, cuda.gridsize(1)"),
         ("float64", "rate * first[k]", "2.0 * rate * first[k]", COMPILED + "adam.cuda.adam")],
+    "additive_attention/cuda.py": [
+        ("mask", "j <= i + tk - tq", "j <= i"),
+        ("mask", "if j < lengths[b] and", "if j <= lengths[b] and"),
+        ("mask", "if share != ZERO:  #", "if True:  #"),
+        ("sum", "total += dscore * (ONE - hidden * hidden)\nof_weight", "total += dscore * (ONE - hidden)\nof_weight"),
+        ("sum", "of_weight += dscore * hidden", "of_weight = dscore * hidden"),
+        ("dropout", "of_value += share * _kept(b, head, i, j, weights, drops, key, threshold, scale)", "of_value += share"),
+        ("bound", "if b < k.shape[0]:", "if b <= k.shape[0]:")],
     "attention/fragments_cuda.py": [
         ("mask", "8 * i - distance + 1) if work.causal", "8 * i - distance) if work.causal"),
         ("mask", "8 * i - distance - work.window + 1", "8 * i - distance - work.window"),
@@ -86,6 +94,14 @@ MISTAKES = {
         ("mask", "low = max(0, last + 1 - work.window)", "low = max(0, last - work.window)"),
         ("mask", "head * work.mask_head", "0"),
         ("dropout", "if offset > 0", "if offset > 1")],
+    "batch_norm/cuda.py": [
+        ("mask", "if not ragged or real[row]:\nvalue", "if True:\nvalue"),
+        ("mask", "if not ragged or real[row]:\nif", "if True:\nif"),
+        ("sum", "centre = sums[j] / max(sums[columns], ONE)", "centre = sums[j]"),
+        ("sum", "of_bias += ONE", "of_bias = ONE"),
+        ("sum", "for other in range(1, ROWS)", "for other in range(ROWS)"),
+        ("bound", "if cuda.threadIdx.y == 0 and j <= columns:\nparts", "if j <= columns:\nparts"),
+        ("bound", "if row < x.shape[0] and j < x.shape[1]:", "if row <= x.shape[0] and j < x.shape[1]:")],
     "cross_entropy/cuda.py": [
         ("sum", "sum_ += z[k]\nsum_ = row_sum(sum_, scratch)", "sum_ += z[k]"),
         ("sum", "losses[piece], log_sum_exp[piece]", "losses, log_sum_exp"),
@@ -121,6 +137,13 @@ MISTAKES = {
         ("sum", "normal_cdf(values[k], root_half) + values[k] * n", "normal_cdf(values[k], root_half) + n"),
         ("sum", "peak * exp(-HALF * x * x)", "peak * exp(-x * x)"),
         ("float64", "HALF * (ONE + erf", "0.5 * (ONE + erf", COMPILED + "gelu.cuda.gelu")],
+    "gru/cuda.py": [
+        ("mask", "if t < lengths[i]:\nh", "if t <= lengths[i]:\nh"),
+        ("mask", "if t < lengths[i]:\ndn", "if t <= lengths[i]:\ndn"),
+        ("bound", "if 0 <= before < time else", "if 0 <= before else"),
+        ("bound", "if i < h.shape[0]:", "if i <= h.shape[0]:"),
+        ("sum", "whole *= z", "pass"),
+        ("sum", "dr, dz, dn * r", "dr, dz, dn")],
     "layer_norm/cuda.py": [
         ("sum", "a[k] = r * (a[k] - mean_a - normalised[k] * slope)", "a[k] = r * (a[k] - mean_a)"),
         ("bound", "if column(k) < columns:", "if True:"),
@@ -144,6 +167,12 @@ MISTAKES = {
     "linear/naive.py": [
         ("sum", "total += dpre[i, j] * weight[j, k]", "total = dpre[i, j] * weight[j, k]"),
         ("bound", "i < out.shape[0] and j", "j")],
+    "lstm/cuda.py": [
+        ("mask", "if t < lengths[row]:\nh", "if t <= lengths[row]:\nh"),
+        ("mask", "if t < lengths[row]:\nseen", "if t <= lengths[row]:\nseen"),
+        ("bound", "there = 0 <= before < time", "there = 0 <= before"),
+        ("sum", "dh, dc = ZERO, dc * f", "dh, dc = ZERO, dc"),
+        ("sum", "dc += dh * o * (ONE - seen * seen)", "dc = dh * o * (ONE - seen * seen)")],
     "rms_norm/cuda.py": [
         ("sum", "a[k] = r * (a[k] - normalised[k] * slope)", "a[k] = r * a[k]"),
         ("bound", "if cuda.threadIdx.y == warp", "if True"),

@@ -38,6 +38,8 @@ TESTS = {  # of the files whose mistakes others find sooner than the test of the
     "attention/tiled_backward.py": (SOME, ATTENTION),
     "attention/tiles_cuda.py": (TILES, SOME, ATTENTION),
     "attention/work_cuda.py": (TILES, SOME, ATTENTION),
+    "gru/cuda.py": ("tests/cuda/test_recurrent.py",),
+    "lstm/cuda.py": ("tests/cuda/test_recurrent.py",),
     "runtime/columns.py": ("tests/cuda/test_linear.py",),
     "runtime/elements.py": ("tests/cuda/test_gelu.py", "tests/cuda/test_linear.py"),
     "runtime/intrinsics.py": ("tests/cuda/test_softmax.py",),

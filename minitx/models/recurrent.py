@@ -17,6 +17,7 @@ import numpy as np
 from ..autograd import Tensor, fused, no_grad, random
 from ..autograd.ops import broadcast_to, concatenate, tanh
 from ..errors import UserError
+from ..kernels.runtime import devices
 from ..nn import GRU, LSTM, Dropout, Embedding, Linear, Module, make_score
 
 PAD = 0
@@ -66,7 +67,8 @@ class RecurrentTranslator(Module):
 
     def loss(self, batch, label_smoothing=0.0, reduction="mean"):
         """Cross-entropy of the next word, over the real target words of a `Batch` (pads do not count); the logits never exist at once."""
-        return fused.linear_cross_entropy(self.hidden(batch), self.output_weight, None, batch.target_out, label_smoothing=label_smoothing,
+        hidden = self.hidden(batch)
+        return fused.linear_cross_entropy(hidden, self.output_weight, None, devices.place(batch.target_out, hidden.data), label_smoothing=label_smoothing,
                                           ignore_index=PAD, reduction=reduction)
 
     def hidden(self, batch):
@@ -79,7 +81,8 @@ class RecurrentTranslator(Module):
 
     def read(self, source, lengths):
         """What the decoder knows of source ids (batch, source time) before the first word: a `Cache`."""
-        memory, last = self.encoder.layers(self._embed(self.source_embedding, source), lengths=lengths)
+        x = self._embed(self.source_embedding, source)
+        memory, last = self.encoder.layers(x, lengths=devices.place(lengths, x.data))
         directions = self.encoder.directions
         states = [last[i] if directions == 1 else concatenate(last[i:i + 2], axis=-1) for i in range(0, len(last), directions)]
         return Cache(memory, np.asarray(lengths), states, None if self.score is None else self.score.key(memory))
@@ -141,9 +144,9 @@ class RecurrentTranslator(Module):
             return self.read(source, lengths)
 
     def step(self, ids, cache):
-        """Logits (rows, target vocabulary) of the word after `ids` (rows,), the words chosen last; an array."""
+        """Logits (rows, target vocabulary) of the word after `ids` (rows,), the words chosen last; an array in main memory."""
         with no_grad():
-            return fused.linear(self.decode(ids[:, None], cache), self.output_weight).data[:, 0]
+            return devices.host(fused.linear(self.decode(ids[:, None], cache), self.output_weight).data[:, 0])
 
     def attention(self, cache):
         """Where the last `step` looked in the source: (rows, source time), rows summing to 1."""
@@ -187,10 +190,12 @@ class Cache:
         """
         sentences = rows[::hypotheses] // self._hypotheses
         self._hypotheses = hypotheses
-        self.states, self.first = ([Tensor(state.data[..., rows, :]) for state in states] for states in (self.states, self.first))
+        there = devices.place(rows, self.memory.data)
+        self.states, self.first = ([Tensor(state.data[..., there, :]) for state in states] for states in (self.states, self.first))
         if not np.array_equal(sentences, np.arange(len(self.memory_lengths))):
-            self.memory, self.memory_lengths = Tensor(self.memory.data[sentences]), self.memory_lengths[sentences]
-            self.keys = None if self.keys is None else Tensor(self.keys.data[sentences])
+            there = devices.place(sentences, self.memory.data)
+            self.memory, self.memory_lengths = Tensor(self.memory.data[there]), self.memory_lengths[sentences]
+            self.keys = None if self.keys is None else Tensor(self.keys.data[there])
 
 
 def choose_context(score, context):

@@ -3,6 +3,7 @@ import numpy as np
 
 from ..autograd import Tensor, fused, op
 from ..kernels.batch_norm import batch_norm as _batch_norm, batch_norm_backward as _batch_norm_backward, moments
+from ..kernels.runtime import devices
 from .module import Module, Parameter
 
 
@@ -48,6 +49,7 @@ class BatchNorm(Module):
             scale = self.weight * (self.running_var + self.eps) ** -0.5
             return x * scale + (bias - self.running_mean * scale)
         n = x.size // x.shape[-1] if real is None else int(np.count_nonzero(real))
+        real = devices.place(real, x.data)
         mean, variance = moments(x.data, real)
         if n:
             self._follow(self.running_mean, mean)

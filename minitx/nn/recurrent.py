@@ -8,6 +8,7 @@ from ..autograd import fused, op, random
 from ..autograd.ops import concatenate, stack
 from ..kernels.gru import gru as _gru, gru_backward as _gru_backward
 from ..kernels.lstm import lstm as _lstm, lstm_backward as _lstm_backward
+from ..kernels.runtime import devices
 from .layers import Dropout
 from .module import Module, Parameter
 
@@ -24,12 +25,12 @@ def gru(projected, weight, bias=None, start=None, *, lengths=None, reverse=False
     projected (batch, time, 3 · hidden): the inputs times weight_ih, plus its bias; weight (3 · hidden, hidden), bias (3 · hidden,): those of the state;
     start (batch, hidden). `lengths` (batch,): where a row has ended, its state stays. `reverse`: from the last step to the first.
     """
-    return _gru(projected, weight, bias, start, lengths, reverse, any(needs))
+    return _gru(projected, weight, bias, start, devices.place(lengths, projected), reverse, any(needs))
 
 
 @gru.vjp
 def _(g, out, gates, weight, bias, start, lengths, reverse):
-    dprojected, dweight, dbias, dstart = _gru_backward(g, out, gates, weight, start, lengths, reverse)
+    dprojected, dweight, dbias, dstart = _gru_backward(g, out, gates, weight, start, devices.place(lengths, out), reverse)
     return dprojected, dweight, None if bias is None else dbias, None if start is None else dstart
 
 
@@ -39,12 +40,12 @@ def lstm(projected, weight, bias=None, start=None, *, lengths=None, reverse=Fals
 
     As `gru`, with 4 · hidden for 3 · hidden, and start (2, batch, hidden).
     """
-    return _lstm(projected, weight, bias, start, lengths, reverse, any(needs))
+    return _lstm(projected, weight, bias, start, devices.place(lengths, projected), reverse, any(needs))
 
 
 @lstm.vjp
 def _(g, out, gates, weight, bias, start, lengths, reverse):
-    dprojected, dweight, dbias, dstart = _lstm_backward(g, out, gates, weight, start, lengths, reverse)
+    dprojected, dweight, dbias, dstart = _lstm_backward(g, out, gates, weight, start, devices.place(lengths, out), reverse)
     return dprojected, dweight, None if bias is None else dbias, None if start is None else dstart
 
 
@@ -78,7 +79,8 @@ class Recurrent(Module):
         states = None if start is None else self._unpacked(start)
         out, last = self.layers(x, states, lengths)
         if lengths is not None:
-            out = out * (np.arange(x.shape[1])[:, None] < np.asarray(lengths)[:, None, None]).astype(out.dtype)
+            real = np.arange(x.shape[1])[:, None] < np.asarray(devices.host(lengths))[:, None, None]
+            out = out * devices.place(real.astype(out.dtype), out.data)
         return out, self._packed(last)
 
     def layers(self, x, starts=None, lengths=None):

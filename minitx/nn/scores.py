@@ -17,7 +17,7 @@ from .module import Module, Parameter
     q, k, v, weight, heads, causal, lengths, p, key)[0], residuals="weights")
 def additive_attention(q, k, v, weight, *, heads=1, causal=False, lengths=None, p=0.0, key=0):
     """softmax(Σ_c weight_c tanh(q_c + k_c)) v for each head: shapes and arguments as `fused.attention`, weight (heads · d,)."""
-    return _additive(q, k, v, weight, heads, causal, lengths, p, key)
+    return _additive(q, k, v, weight, heads, causal, devices.place(lengths, q), p, key)
 
 
 @additive_attention.vjp
@@ -44,7 +44,7 @@ class ScaledDot(Module):
 
     def forward(self, query, keys, values, **options):
         """What prepared queries find among the values of prepared keys: (batch, query time, width). Options: those of `fused.attention`."""
-        return fused.attention(query, keys, values, heads=self.heads, **options)
+        return fused.attention(query, keys, values, heads=self.heads, **options | {"lengths": devices.place(options.get("lengths"), query.data)})
 
     def weights(self, query, keys, causal=False, lengths=None):
         """Who looks where: (batch, heads, query time, key time), rows summing to 1, as an array in main memory."""

@@ -18,7 +18,7 @@ ALL = 0xFFFFFFFF  # the lanes of a warp that take part
 ZERO, ONE, HALF, LOWEST = np.float32(0), np.float32(1), np.float32(0.5), np.float32(-np.inf)
 
 # The GPU's functions, of float32 and float64. In the simulator NumPy's, which keep the dtype and give infinities where Python's raise an error.
-exp, log, sqrt, erf = (np.exp, np.log, np.sqrt, special.erf) if SIMULATED else (math.exp, math.log, math.sqrt, math.erf)
+exp, log, sqrt, tanh, erf = (np.exp, np.log, np.sqrt, np.tanh, special.erf) if SIMULATED else (math.exp, math.log, math.sqrt, math.tanh, math.erf)
 
 
 def intrinsic(twin):
