@@ -39,6 +39,15 @@ def test_agrees_with_the_reference(shape, variant):
         assert_rounded(actual, right, 2)
 
 
+def test_a_later_tile_may_have_the_largest_scores():
+    q, k, v, _ = rounded(1, 1, 1, 2, 70, 16)
+    k[0, 68:] = bfloat16(2 * float32(q[0]))
+    out, log_sum_exp = attention(q, k, v, 1)
+    expected, expected_log = reference.attention(*exact(*map(float32, (q, k, v))), 1)
+    assert_rounded(out, expected, 1.5)
+    np.testing.assert_allclose(log_sum_exp, expected_log, atol=2e-6)
+
+
 def test_slices_of_one_projection_are_read_and_written_in_place(monkeypatch):
     qkv, g = bfloat16(np.random.default_rng(0).normal(size=(1, 3, 3 * 8))), rounded(1, 1, 1, 3, 3, 8)[3]
     slices = np.split(qkv, 3, axis=-1)
