@@ -26,7 +26,7 @@ from minitx.data.tokenizers import TokenizerPair
 from minitx.models import EncoderDecoder, PrefixLanguageModel
 from train_by_hand import exact_match, to_ids, train
 
-D_MODEL, STEPS = 64, 150 if QUICK else 500
+D_MODEL, STEPS, BATCH = (64, 120, 512) if QUICK else (64, 500, 1024)
 corpus = toy.corpus("en-es", n_train=4_000 if QUICK else 16_000, n_test=200, n_validation=1)
 tokenizers = TokenizerPair.train("words", [(example.source, example.target) for example in corpus.train], joint=True)
 training, tests = ([example for example in examples if len(example.source.split()) <= 8]
@@ -102,7 +102,7 @@ claim("with as many weights, the language model keeps twice as much: both of its
 # --------------
 losses = {}
 for name, model in MODELS.items():
-    metrics = train(model, to_ids(tokenizers, training), STEPS, peak=5e-3)
+    metrics = train(model, to_ids(tokenizers, training), STEPS, peak=5e-3, batch_tokens=BATCH)
     losses[name] = np.array([row["loss"] for row in metrics])
 
 

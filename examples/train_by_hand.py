@@ -72,9 +72,9 @@ def main(steps=600, n_train=16_000, n_test=200, out="."):
 # The trainer
 
 
-def train(model, pairs, steps, peak=5e-3, watch=None):
+def train(model, pairs, steps, peak=5e-3, watch=None, batch_tokens=1024):
     """Train on (source ids, target ids). Returns {"step", "loss"} of every step; some also have what `watch()` gave."""
-    batches = Batches(pairs, batch_tokens=1024)  # sentences of like lengths together, in another order in every epoch
+    batches = Batches(pairs, batch_tokens)  # sentences of like lengths together, in another order in every epoch
     optimizer = optim.Adam(model.parameters(), betas=(0.9, 0.98))
     metrics = []
     for step in range(1, steps + 1):

@@ -23,6 +23,7 @@ def run(script, folder, *options):
 def test_its_claims_hold(lesson, tmp_path):
     done = run(lesson, tmp_path, "--quick", "--out", str(tmp_path / "pictures"))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    assert "Warning" not in done.stderr  # it would stand on the page, such as a word that no font here can draw
     asked, judged = (len(re.findall(rf"^{start} +\| ", done.stdout, re.M)) for start in ("(?:claim|often said)", "holds"))
     assert asked == judged >= 3
     named = re.findall(r"^picture +\| \S*?([^/\\\s]+\.png):", done.stdout, re.M)
