@@ -54,7 +54,7 @@ MISTAKES = {
          "work.masked:\nseen = seen_bits(batch, head, query"),
         ("mask", "work.masked or not all_seen(first, left, length, work):\nseen = seen_bits(batch, head, first",
          "work.masked:\nseen = seen_bits(batch, head, first"),
-        ("mask", "shift = HIGHEST if shift == LOWEST else shift", "pass"),
+        ("mask", "if seen_now & bit(n) else ZERO", "if kept_now & bit(n) else ZERO"),
         ("bound", "if to_query < room:", "if True:"),
         ("bound", "if after >= stop:", "if after > stop:"),
         ("bound", "if key + 8 * i < work.tk:", "if True:"),

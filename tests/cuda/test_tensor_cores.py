@@ -8,9 +8,10 @@ from minitx.kernels.attention.tensor_cores import attention, attention_backward,
 from .test_attention import VARIANTS, exact, inputs, options
 
 EPSILON = 2.0**-8  # of bfloat16
-# Every variant on one small tile; then several tiles of keys and of queries, two and four slices of 32 features.
+# Every variant on one small tile; then several tiles of keys and of queries, two and four slices of 32 features, whole tiles of queries of two heads.
 CASES = [((1, 1, 1, 3, 5, 16), variant) for variant in VARIANTS] + [
-    ((1, 2, 1, 5, 70, 16), "everything"), ((1, 1, 1, 67, 9, 24), "dropout"), ((1, 1, 1, 3, 6, 64), "lengths"), ((1, 1, 1, 17, 20, 120), "everything")]
+    ((1, 2, 1, 5, 70, 16), "everything"), ((1, 1, 1, 67, 9, 24), "dropout"), ((1, 1, 1, 3, 6, 64), "lengths"), ((1, 1, 1, 17, 20, 120), "everything"),
+    ((1, 2, 1, 16, 3, 72), "dropout")]
 
 
 def rounded(*shape):

@@ -12,7 +12,7 @@ from numba import cuda
 from numba.cuda import types
 
 from ..runtime.cuda import device, kernel
-from ..runtime.intrinsics import ALL, LOWEST, ZERO, exp2
+from ..runtime.intrinsics import ALL, ZERO, exp2
 from ..runtime.ptx import afresh, load_pair, wait_for_copies
 from .fragments_cuda import ALL_BITS, bit, check_bfloat16, fragments, kept_bits, kept_bits_turned, rounded, seen_bits, version_of, write
 from .tiled_backward import HIGHEST, shift_of
@@ -166,7 +166,6 @@ def _keys(slices):
                         shift, center = HIGHEST, ZERO
                         if to_query < room:
                             shift, center = log_sum_exp[place + np.uint64(to_query)] * LOG2_E, delta[place + np.uint64(to_query)]
-                            shift = HIGHEST if shift == LOWEST else shift
                         for i in range(2):
                             n = e // 2 * 4 + 2 * i + e % 2
                             weight = exp2(scores[n] * factor - shift) if seen_now & bit(n) else ZERO
