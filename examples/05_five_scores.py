@@ -23,7 +23,7 @@ each of them.
 import numpy as np
 
 import minitx as mx
-from lesson import COLOURS, GREY, MARKERS, QUICK, claim, panels, picture, table
+from lesson import COLOURS, GREY, MARKERS, QUICK, claim, myth, panels, picture, table
 from minitx import nn, optim
 from minitx.data.batches import make_batch
 from minitx.decoding.greedy import greedy
@@ -116,6 +116,11 @@ attended = [name for name in TRAINED if name != "none"]
 claim("whoever can look is ahead of whoever has the last state alone, by any score",
       f"without attention {last['none']:.2f} nats, with it {min(last[name] for name in attended):.2f} to {max(last[name] for name in attended):.2f}",
       all(last[name] < last["none"] for name in attended))
+later = {name: np.mean(results[name][0][STEPS // 3:]) for name in attended}
+myth("once it is scaled, the dot product is as good as the others",
+     f"from step {STEPS // 3} on it has {later['scaled-dot']:.2f} nats on average, the others {min(later.values()):.2f} to "
+     f"{max(later[name] for name in attended if name != 'scaled-dot'):.2f}. States of a GRU stay within ±1, and so their products are small without being divided",
+     later["scaled-dot"] == max(later.values()))
 
 figure, (left, right_panel) = panels(1, 2, size=(12, 4.2))
 style = {name: {"color": colour, "marker": marker, "markersize": 5, "label": name}
