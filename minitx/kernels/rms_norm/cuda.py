@@ -14,6 +14,8 @@ from ..runtime.intrinsics import ONE, WARP, ZERO, load4, row_sum, sqrt, store4
 from ..runtime.rows import THREADS, choose, column, for_sizes, my_columns, read_row, this_row, write_row
 from .reference import check
 
+_MOST_THREADS = 512  # in the backward pass, which needs more registers
+
 
 def rms_norm(x, weight=None, eps=1e-6):
     """See reference.rms_norm."""
@@ -75,7 +77,7 @@ def rms_norm_backward(g, x, weight, rstd):
     dx, dweight = empty(x, x.shape), zeros(x, x.shape[-1])
     if x.size > 0:
         matrices, vector = (rows(x, x.dtype), rows(g, x.dtype), rows(dx, x.dtype)), _vector(weight, x)
-        launch, grid, block = choose(_rms_norm_backward, _rms_norm_backward_long, matrices, (vector,))
+        launch, grid, block = choose(_rms_norm_backward, _rms_norm_backward_long, matrices, (vector,), _MOST_THREADS)
         parts = empty(x, (min(grid, PARTS), x.shape[-1]))
         launch[len(parts), block](*matrices, vector, contiguous(rstd).reshape(-1), parts)
         dweight = column_sums(parts)
@@ -89,7 +91,7 @@ def _signature_backward(real):
 
 @for_sizes(4, 8, 16)
 def _rms_norm_backward(size):
-    @kernel(_signature_backward, threads=THREADS[size], variant=size)
+    @kernel(_signature_backward, threads=min(THREADS[size], _MOST_THREADS), variant=size)
     def rms_norm_backward(x, g, dx, weight, rstd, parts):
         normalised, a, dweight = cuda.local.array(size, x.dtype), cuda.local.array(size, x.dtype), cuda.local.array(size, x.dtype)
         scratch = cuda.shared.array(WARP, x.dtype)
@@ -125,7 +127,7 @@ def _rms_norm_backward(size):
     return rms_norm_backward
 
 
-@kernel(_signature_backward, threads=1024)
+@kernel(_signature_backward, threads=_MOST_THREADS)
 def _rms_norm_backward_long(x, g, dx, weight, rstd, parts):
     scratch = cuda.shared.array(WARP, x.dtype)
     n_rows, columns = x.shape
