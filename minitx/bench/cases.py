@@ -44,7 +44,6 @@ class Kernel:
     random: bool = False  # every library draws its own mask
     updates: bool = False  # changes its inputs and has no backward: an optimizer
     large: tuple = ()  # more sizes, for a GPU
-    cuda: bool = True  # whether it has a kernel for a GPU
     only_cuda: bool = False  # in bfloat16, which minitx has on a GPU alone; on a CPU the same in float32
     tolerance: float = TOLERANCE  # of what a GPU computes
 
@@ -203,10 +202,10 @@ KERNELS = {kernel.name: kernel for kernel in (
            ("weight",), _table_inputs, lambda weight, ids: fused.embedding(weight, ids), _table_cost, large=((25000, 512, 32000),)),
     Kernel("gru", "batch × time × features", ((32, 16, 128), (64, 16, 256), (64, 32, 512)), ((2, 3, 4), (9, 5, 16)), ("x", "projection", "weight", "bias"),
            _recurrent_inputs(3), lambda x, projection, weight, bias: gru(fused.linear(x, projection), weight, bias), _recurrent_cost(3),
-           cuda=False),
+           large=((256, 64, 1024),)),
     Kernel("lstm", "batch × time × features", ((32, 16, 128), (64, 16, 256), (64, 32, 512)), ((2, 3, 4), (9, 5, 16)), ("x", "projection", "weight", "bias"),
            _recurrent_inputs(4), lambda x, projection, weight, bias: lstm(fused.linear(x, projection), weight, bias)[0], _recurrent_cost(4),
-           cuda=False),
+           large=((256, 64, 1024),)),
 )}
 
 

@@ -19,7 +19,7 @@ def run(*, only=(), against=(), devices=("cpu",), threads, seconds=0.5, quick=Fa
 
     A row: "kernel", "shape", "axes", "pass", "bytes", "operations", "seconds" {side: median}, "spread" {side: share}, "error" {side: largest relative
     difference from the reference, None for NaN}, "limit" (seconds that this machine needs for the bytes or the operations) and "share" of it reached; and
-    with a GPU "gpu", {"limit", "share" {side: reached}, "launch" {side: seconds that asking for a step takes}}, or None where nothing serves it there.
+    with a GPU "gpu", {"limit", "share" {side: reached}, "launch" {side: seconds that asking for a step takes}}.
     "machine" then has "gpu", see on_cuda.measure.
 
     Args:
@@ -67,7 +67,7 @@ def _row(workers, kernel, shape, backward, threads, seconds, truth, found, alone
     cost = kernel.cost(backward, *shape)
     spec = {"kind": "kernel", "name": kernel.name, "shape": shape, "backward": backward}
     here = [side for side in workers if side not in GPU_SIDES and (alone and not kernel.only_cuda or side in ("minitx", "reference"))]
-    there = [side for side in workers if side in GPU_SIDES and kernel.cuda and not (kernel.only_cuda and side == "cuda-naive")]
+    there = [side for side in workers if side in GPU_SIDES and not (kernel.only_cuda and side == "cuda-naive")]
     ours, errors = ({"1 thread": 1} if alone or threads == 1 else {}) | ({f"{threads} threads": threads} if threads > 1 else {}), {}
     for side in (*here, *there):
         workers[side].ask("open", spec=spec)
@@ -97,8 +97,6 @@ def _tolerance(kernel, side):
 
 def _on_gpu(workers, kernel, cost, sides, medians, gpu):
     """What a row says of the GPU alone."""
-    if not sides:
-        return None
     limit = max(cost.bytes / gpu["copy"], cost.operations / gpu["product16" if kernel.only_cuda else "product"])
     return {"limit": limit, "share": {GPU_SIDES[side]: limit / medians[GPU_SIDES[side]] for side in sides},
             "launch": {GPU_SIDES[side]: workers[side].ask("facts")["launch"] for side in sides}}

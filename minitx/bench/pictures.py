@@ -89,7 +89,7 @@ def roofline(result, path):
 def roofline_of_the_gpu(result, path):
     """The same of the fast kernels on the GPU, and its roofs in float32 and in 16 bits."""
     gpu = result["machine"]["gpu"]
-    _roof([row for row in result["rows"] if row["gpu"]], GPU_SIDES["cuda"], gpu["copy"], gpu["product"], path, f"{gpu['name']}: ", gpu["product16"])
+    _roof(result["rows"], GPU_SIDES["cuda"], gpu["copy"], gpu["product"], path, f"{gpu['name']}: ", gpu["product16"])
 
 
 def _roof(rows, side, copy, product, path, name="", product16=None):

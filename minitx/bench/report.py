@@ -43,8 +43,6 @@ def _gpu_lines(result):
     rows = []
     for row in result["rows"]:
         seconds = row["seconds"]
-        if not row["gpu"]:
-            continue
         here = min(seconds[side] for side in seconds if side not in GPU and not side.startswith("torch"))
         torch = [time_text(seconds[rival]), ratio_text(seconds[rival] / seconds[ours], 1)] if rival in seconds else ["", ""]
         rows.append([*_titles(row), time_text(seconds[ours]), time_text(seconds[naive]) if naive in seconds else "", *(torch if rivals else []),

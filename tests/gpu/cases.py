@@ -9,13 +9,17 @@ from typing import NamedTuple
 import numpy as np
 
 from minitx.kernels.adam import adam, clipping
+from minitx.kernels.additive_attention import additive_attention, additive_attention_backward
 from minitx.kernels.attention import attention, attention_backward
+from minitx.kernels.batch_norm import batch_norm, batch_norm_backward, moments
 from minitx.kernels.cross_entropy import cross_entropy, cross_entropy_backward, linear_cross_entropy
 from minitx.kernels.dropout import dropout
 from minitx.kernels.embedding import embedding, embedding_backward
 from minitx.kernels.gelu import gelu, gelu_backward
+from minitx.kernels.gru import gru, gru_backward
 from minitx.kernels.layer_norm import add_layer_norm, add_layer_norm_backward, layer_norm, layer_norm_backward
 from minitx.kernels.linear import linear, linear_backward
+from minitx.kernels.lstm import lstm, lstm_backward
 from minitx.kernels.rms_norm import rms_norm, rms_norm_backward
 from minitx.kernels.rotary import rotary
 from minitx.kernels.softmax import log_softmax, log_softmax_backward, softmax, softmax_backward
@@ -166,3 +170,34 @@ def calls_of_attention(source, batch, heads, kv_heads, tq, tk, size):
         options["kv_heads"] = kv_heads
         yield attention, (q, k, v, heads), options
         yield attention_backward, (g, q, k, v, *attention.reference(q, k, v, heads, **options), heads), options
+
+
+@at((1, 1, 1, 1, 1), (2, 4, 33, 65, 32), (3, 1, 70, 20, 20), small=[(2, 1, 2, 3, 4)])
+def calls_of_additive_attention(source, batch, heads, tq, tk, size):
+    q, g = source.normal(batch, tq, heads * size), source.normal(batch, tq, heads * size)
+    k, v, weight = source.normal(batch, tk, heads * size), source.normal(batch, tk, heads * size), source.normal(heads * size)
+    for causal, p in ((False, 0.0), (True, 0.2)):
+        arguments = q, k, v, weight, heads, causal, source.integers(tk + 1, batch), p, KEY
+        yield additive_attention, arguments, {}
+        yield additive_attention_backward, (g, q, k, v, weight, additive_attention.reference(*arguments)[1], heads, p, KEY), {}
+
+
+@at((33, 7), (4096, 512), (3, 1030), small=[(5, 3)])
+def calls_of_batch_norm(source, rows, features):
+    x, g, weight, bias = source.normal(rows, features), source.normal(rows, features), source.normal(features), source.normal(features)
+    for real in (None, source.generator.random(rows) < 0.8):
+        mean, variance = moments.reference(x, real)
+        yield moments, (x, real), {}
+        yield batch_norm, (x, weight, bias, mean, variance, real), {}
+        yield batch_norm_backward, (g, x, weight, mean, variance, real), {}
+
+
+@at((1, 1, 1), (9, 5, 33), (64, 16, 256), small=[(3, 2, 4)])
+def calls_of_recurrent_layers(source, batch, time, hidden):
+    for cell, backward, gates, states in ((gru, gru_backward, 3, ()), (lstm, lstm_backward, 4, (2,))):
+        projected, bias, start = source.normal(batch, time, gates * hidden), source.normal(gates * hidden), source.normal(*states, batch, hidden)
+        weight, g, lengths = source.normal(gates * hidden, hidden) / np.sqrt(hidden), source.normal(*states, batch, time, hidden), source.integers(time + 1, batch)
+        for reverse in (False, True):
+            yield cell, (projected, weight, bias, start, lengths, reverse), {"needs_gradient": False}
+            found, kept = cell.reference(projected, weight, bias, start, lengths, reverse)
+            yield backward, (g, found, kept, weight, start, lengths, reverse), {}
