@@ -14,8 +14,9 @@ def table(compiled):
     kernels = compiler.all_kernels()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink"))
     lines = ["# What each CUDA kernel takes of a multiprocessor", "",
-             f"Compiled for five architectures without a GPU, by {versions}; nothing here was run or timed. `python -m tests.cuda_compile.table` writes this page,",
-             "and `pytest tests/cuda_compile` holds what it says: no kernel spills a register or has a stack, none computes in float64.", "",
+             f"Compiled for five architectures without a GPU, by {versions}; nothing here was run or timed.",
+             "`python -m tests.cuda_compile.table` writes this page, and `pytest tests/cuda_compile` holds what it says: no kernel spills a register or has a stack,",
+             "none computes in float64.", "",
              "Registers are a thread's, of 65,536 that a multiprocessor has; `blocks` is how many blocks of so many threads the registers must let in at once.",
              "`spilled` are bytes of registers and of stack in slow memory, on the architecture that has most of them. A kernel that needs instructions of a newer",
              "architecture has no figure for an older one.", "",

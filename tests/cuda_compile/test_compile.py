@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from . import compiler
+from . import compiler, table
 
 KERNELS = compiler.all_kernels()
 _VECTOR = {"load4", "read_row", "read", "read_piece"}  # who calls these reads 16 bytes at a time, unless it has one element a thread
@@ -54,6 +54,11 @@ def test_multiplies_on_tensor_cores(compiled, name):
 @pytest.mark.parametrize("name", [name for name, kernel in KERNELS.items() if kernel.since >= 80])
 def test_copies_16_bytes_at_a_time_to_shared_memory(compiled, name):
     assert re.search(r"cp\.async\.cg\.shared\.global \[\S+\], \[\S+\], 16", compiled[name][90].ptx)
+
+
+def test_the_table_names_every_kernel():
+    named = re.findall(r"^\| (\S.*?) \| \d+ × \d+ \|", table.PATH.read_text(encoding="utf-8"), re.MULTILINE)
+    assert named == list(KERNELS), "write the table again: python -m tests.cuda_compile.table"
 
 
 def test_too_few_registers_are_seen():
