@@ -28,7 +28,7 @@ DROPPED = {  # every such line gives way to `pass`
     "shuffle": r"\w+(?:\[i\])? (?:\+= |= max\(\w+, )cuda\.shfl_xor_sync\(.*",
     "first value": r"\w+\[.*\] = (?:\w+\[.*\] = )?(?:ZERO|LOWEST|_NAN|filler)(?:, ZERO|, _NAN)?"}
 ATTENTION, TENSOR_CORES, TILES = "tests/cuda/test_attention.py", "tests/cuda/test_tensor_cores.py", "tests/cuda/test_tiles.py"
-SOME = ATTENTION + " -k 'cuda-shape1-everything or cuda-shape2-window or sizes and 128 and dropout'"
+SOME = ATTENTION + " -k 'cuda-shape and everything or sizes and 128 and dropout or large_scores'"
 TESTS = {  # of the files whose mistakes others find sooner than the test of their folder; where the first, which is quick, finds nothing, the next is asked
     "attention/fragments_cuda.py": (TILES, TENSOR_CORES),
     "attention/naive.py": (ATTENTION + " -k naive",),
