@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 
 from minitx import optim, random
+from minitx.autograd import tensor
 from minitx.data.batches import make_batch
 from minitx.decoding.ancestral import sample
 from minitx.decoding.beam import beam_search
 from minitx.decoding.greedy import greedy
 from minitx.decoding.sampling import Sampling
-from minitx.models import DecoderOnly, EncoderDecoder, PrefixLanguageModel
+from minitx.models import DecoderOnly, EncoderDecoder, PrefixLanguageModel, RecurrentTranslator
+from minitx.nn import GRU
 from minitx.training import metrics
 
 from . import standin
@@ -24,6 +26,10 @@ MODELS = {
     "encoder-decoder": lambda: EncoderDecoder(14, 14, **SIZES, tie_embeddings="all"),
     "encoder-decoder-2017": lambda: EncoderDecoder(14, 12, **SIZES, norm="post", activation="gelu", positions="learned", tie_embeddings="none"),
     "cosine": lambda: EncoderDecoder(14, 14, **SIZES, score="cosine"),
+    "batch-norms": lambda: EncoderDecoder(14, 14, **SIZES, normalization="batch", score="additive"),
+    "sutskever": lambda: RecurrentTranslator(14, 14, score="none", d_model=16, n_layers=2),
+    "bahdanau": lambda: RecurrentTranslator(14, 14, score="additive", context="input", bidirectional=True, d_model=16, attention_dropout=0.1),
+    "luong": lambda: RecurrentTranslator(14, 14, cell="lstm", bidirectional=True, d_model=16, n_layers=2),
     "experts": lambda: EncoderDecoder(14, 14, **SIZES, experts=3),
     "prefix": lambda: PrefixLanguageModel(14, **SIZES),
     "gpt": lambda: DecoderOnly(14, **SIZES, activation="gelu_tanh"),
@@ -31,7 +37,7 @@ MODELS = {
     "llama": lambda: DecoderOnly(14, **SIZES, normalization="rms", activation="swiglu", positions="rotary", n_kv_heads=2, bias=False, tie_embeddings=False),
     "mistral": lambda: DecoderOnly(14, **SIZES, normalization="rms", activation="swiglu", positions="rotary", n_kv_heads=1, window=3),
 }
-TRANSLATORS = ("encoder-decoder", "encoder-decoder-2017", "prefix")
+TRANSLATORS = ("encoder-decoder", "encoder-decoder-2017", "prefix", "bahdanau", "luong")
 
 
 def pair(name):
@@ -127,6 +133,15 @@ def test_a_model_that_has_computed_here_computes_there(cupy, name):
     expected = model.loss(batch_of(model)).item()
     for device in ("cuda", "cpu"):
         assert model.to(device).loss(batch_of(model)).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_recurrent_layer_is_zero_where_a_row_has_ended(cupy):
+    x, lengths = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32), np.array([2, 4])
+    layer = GRU(3, 5, bidirectional=True, generator=np.random.default_rng(1))
+    expected, _ = layer(tensor(x), lengths=lengths)
+    found, _ = layer.to("cuda")(tensor(x, device="cuda"), lengths=lengths)
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert (found.numpy()[0, 2:] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["encoder-decoder", "llama"])
