@@ -209,7 +209,7 @@ MISTAKES = {
         ("mask", "row_sum(ZERO if largest == LOWEST else total", "row_sum(total")],
     "softmax/cuda.py": [
         ("sum", "dot += p[k] * slopes[k]", "dot += p[k]"),
-        ("mask", "read_row(p, out, row, ZERO)", "read_row(p, out, row, ONE)"),
+        ("mask", "read_row(slopes, g, row, ZERO)\ntotal", "read_row(slopes, g, row, ONE)\ntotal"),
         ("mask", "exp(y[k]) * total if visible else ZERO", "exp(y[k]) * total"),
         ("mask", "ZERO if total == ZERO else ONE / total  #", "ONE / total  #"),
         ("mask", "read_row(y, out, row, LOWEST)", "read_row(y, out, row, ZERO)"),
