@@ -31,7 +31,7 @@ ADJECTIVES = {"red": "rojo", "black": "negro", "white": "blanco", "small": "pequ
 SPECIAL = 4  # <pad>, <bos>, <eos>, <unk>
 ENGLISH, SPANISH = [*NOUNS, *ADJECTIVES], [*NOUNS.values(), *ADJECTIVES.values()]
 VOCABULARY = SPECIAL + len(ENGLISH)
-LONGEST, EARLY, STEPS, N_TEST = (8, 6, 300, 50) if QUICK else (24, 8, 1000, 100)
+LONGEST, EARLY, STEPS, N_TEST = (6, 6, 300, 50) if QUICK else (24, 8, 1000, 100)
 LENGTHS = range(2, LONGEST + 1, 2)
 
 
@@ -158,7 +158,7 @@ for column, (one, title) in enumerate(zip(axes, ("Whole sentences right (%)", "B
         draw(one, name, LENGTHS, values[:, column])
     one.set(title=title, xlabel="words of the sentence", ylim=(-3, 103), xticks=LENGTHS[1::2])
 for name, right in places.items():
-    draw(axes[2], name, range(1, LONGEST + 1), 100 * right, markevery=LONGEST // 8)
+    draw(axes[2], name, range(1, LONGEST + 1), 100 * right, markevery=max(1, LONGEST // 8))
 axes[2].set(title=f"Right words in sentences of {LONGEST} (%)", xlabel="place in the sentence", ylim=(-3, 103), xticks=LENGTHS[1::2])
 axes[0].legend(frameon=False, loc="center right")
 picture(figure, "11_the_bottleneck",
