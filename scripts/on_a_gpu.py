@@ -12,6 +12,7 @@ import datetime
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
 import re
 import subprocess
@@ -58,6 +59,7 @@ def lacking():
     if missing:
         return f"{', '.join(missing)} not installed: {sys.executable} -m pip install {' '.join(missing)}"
     sys.path.insert(0, str(ROOT))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))  # of the processes that measure
     from minitx.kernels.runtime import gpu
 
     return gpu.missing()
