@@ -26,8 +26,10 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, beta=0.0, m
 
     In every step the extensions of a sentence's live hypotheses are ranked by log P, their log-probability. Those among
     the first `beam` that end are finished; the first `beam` that do not end live on. A sentence is done when `beam`
-    hypotheses or more have finished; or earlier, when no live one can overtake the `n_best` found: words only lower
-    log P, so whatever it becomes, its score stays at or below log P / (longest length)^alpha.
+    hypotheses or more have finished and no live one, if it ended at once and for certain, would be among the `n_best`:
+    beside a long and good one, short and bad ones are soon as many. Or earlier, when no live one can overtake the
+    `n_best` found: words only lower log P, so whatever it becomes, its score stays at or below
+    log P / (longest length)^alpha. With a beam of 1 the first that finishes is the last.
 
     The score is log P / length^alpha, <eos> counted in both. With alpha = 0 it is the plain log-probability, which
     prefers short sentences; with alpha = 1 the mean per word. With beta, beta · Σ log(min(coverage, 1)) is added, a sum
@@ -75,7 +77,7 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, beta=0.0, m
 
         going = np.argsort(ends, axis=1, kind="stable")[:, :min(beam, live * (extensions - 1))]  # ranks that do not end
         best = np.take_along_axis(sums, going[:, :1], axis=1)[:, 0]  # (sentences,)
-        stay = np.flatnonzero(~finished.done(rows, best / length_to_alpha[limits[rows]]))
+        stay = np.flatnonzero(~finished.done(rows, best / length_to_alpha[np.minimum(words + 1, limits[rows])], best / length_to_alpha[limits[rows]]))
         if not len(stay):
             break
         rows, going = rows[stay], going[stay]
@@ -107,9 +109,10 @@ class _Finished:
         if len(found) >= self._n_best:
             self._to_beat[sentence] = found[self._n_best - 1].score
 
-    def done(self, sentences, bounds):
-        """Which of the sentences are done, when no live hypothesis of them can score more than its bound."""
-        return self._full[sentences] | (bounds <= self._to_beat[sentences])
+    def done(self, sentences, now, bounds):
+        """Which of the sentences are done, when no live hypothesis of them would score more than `now` if it ended, nor can ever score more than its bound."""
+        to_beat = self._to_beat[sentences]
+        return self._full[sentences] & ((now <= to_beat) | (self._beam == 1)) | (bounds <= to_beat)
 
     def best(self):
         return [found[:self._n_best] for found in self._found]

@@ -45,9 +45,11 @@ def by_definition(model, source, beam, n_best, alpha, longest, beta=0.0, prefix=
         ended = [one for one in ranked[:beam] if one[1][-1] == EOS]
         finished += [(score / (length + 1) ** alpha + beta * uncovered(model, source, said[:-1]), list(said[1:-1])) for score, said in ended]
         live = [one for one in ranked if one[1][-1] != EOS][:beam]
-        if len(finished) >= beam:
+        found = sorted(finished, key=lambda one: -one[0])[:n_best]
+        now = live[0][0] / min(length + 2, longest + 1) ** alpha if live else -np.inf
+        if len(finished) >= beam and (beam == 1 or now <= found[-1][0]):
             break
-    return sorted(finished, key=lambda one: -one[0])[:n_best]
+    return found
 
 
 def assert_same(found, expected):
@@ -153,6 +155,14 @@ def test_the_search_goes_on_while_a_long_hypothesis_may_overtake():
         model.logits = lambda _, said: np.log(beginning if len(said) == 1 else certain[3 if len(said) < 9 else EOS])
         [[best]] = beam_search(model, *padded(sentences(1)), beam=3)
     assert best.ids == [3] * 8 and best.score == pytest.approx(np.log(0.2) / 9)
+
+
+def test_bad_hypotheses_that_end_soon_do_not_end_the_search_for_a_good_one():
+    """A sentence of eight words is all but certain; beside it some words of little probability, behind which <eos> is certain, end the others."""
+    model = RandomModel(6)
+    model.logits = lambda _, said: np.float32([0, 0, 0, 9, 2, 2] if set(said[1:]) <= {3} and len(said) < 9 else [0, 0, 20, 0, 0, 0])
+    [[best]] = beam_search(model, *padded(sentences(1)), beam=2)
+    assert best.ids == [3] * 8
 
 
 def test_ties_go_to_the_first_words_of_the_vocabulary():
