@@ -115,8 +115,6 @@ def config_of(model):
     layer, norm = model.layers[0], type(model.norm).__name__
     if layer.experts is not None:
         raise UserError("save_pretrained writes GPT-2 and Llama, whose layers have one feed-forward network each; this model has experts")
-    if layer.experts is not None:
-        raise UserError("no architecture here has a mixture of experts; save_pretrained takes a model with experts=1")
     attention, activation = layer.self_attn, layer.linear1.activation
     if (norm, model.positions.kind, attention.n_kv_heads, attention.window) == ("LayerNorm", "learned", attention.n_heads, None) \
             and activation in _ACTIVATIONS.values():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minitx.data import toy
-from minitx.data.toy import hangul
+from minitx.data.toy import english, hangul
 from minitx.data.toy.describe import width
 from minitx.data.toy.lexicon import ADJECTIVES, ADVERBS, NOUNS, PLACES, TIMES, VERBS
 from minitx.data.toy.meanings import (
@@ -200,6 +200,11 @@ def test_korean_verbs_are_conjugated_by_their_last_sound(dictionary, present, pa
     assert hangul.plain_present(stem) == present
     assert hangul.past_stem(stem) == past
     assert (hangul.with_n_or_l(stem, "ㄹ"), hangul.with_n_or_l(stem, "ㄴ")) == (prospective, modifier)
+
+
+def test_english_verbs_double_their_last_letter_where_it_is_said_short():
+    past = {"hug": "hugged", "fix": "fixed", "cry": "cried", "chase": "chased", "push": "pushed"}
+    assert {base: english._add_ed(base) for base in past} == past
 
 
 def test_korean_particles_follow_the_final_consonant():

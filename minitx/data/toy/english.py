@@ -206,8 +206,8 @@ def _add_s(word: str) -> str:
 
 
 def _add_ed(word: str) -> str:
-    """push, pushed; chase, chased; hug, hugged; cry, cried."""
-    if len(word) == 3 and word[1] in "aeiou" and word[2] not in "aeiouwy":
+    """push, pushed; chase, chased; hug, hugged, but fix, fixed; cry, cried."""
+    if len(word) == 3 and word[1] in "aeiou" and word[2] not in "aeiouwxy":
         word += word[2]
     if word.endswith("e"):
         return word + "d"
