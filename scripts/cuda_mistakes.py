@@ -156,14 +156,14 @@ MISTAKES = {
         ("sum", "(x[i, j] - centre) * (x[i, j] - centre)", "(x[i, j] - centre)"),
         ("sum", "sum_bias += g[i, j]", "sum_bias = g[i, j]")],
     "linear/cuda.py": [
-        ("bound", "if row < rows and j < columns:", "if row <= rows and j < columns:"),
+        ("bound", "if row < rows and j < columns:", "if row < rows:"),
         ("sum", "cdf + values[k] * density", "cdf + density"),
         ("dropout", "slopes[k] *= keep[k]", "pass"),
         ("bound", "if part == 0 and j < columns", "if j < columns"),
         ("sum", "for other in range(1, ROWS)", "for other in range(1, ROWS - 1)"),
         ("mask", "if kept[k] > ZERO else", "if kept[k] >= ZERO else"),
         ("sum", "for row in range(this_row(), rows, ROWS * cuda.gridDim.x)", "for row in range(this_row(), rows, ROWS)"),
-        ("float64", "values[k] *= cdf", "values[k] *= 1.0 * cdf", COMPILED + "linear.cuda.finish")],
+        ("float64", "values[k] *= cdf", "values[k] = values[k] * cdf + 0.1", COMPILED + "linear.cuda.finish")],
     "linear/naive.py": [
         ("sum", "total += dpre[i, j] * weight[j, k]", "total = dpre[i, j] * weight[j, k]"),
         ("bound", "i < out.shape[0] and j", "j")],
