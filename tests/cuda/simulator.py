@@ -6,7 +6,7 @@ It is stricter than a GPU, where the following often go unnoticed, and are error
 - two threads at one element of memory, one of them writing, with no barrier between them (syncwarp counts within a warp);
 - an element of shared memory read before any thread of the block wrote it; an index outside an array, a negative one too.
 
-Local arrays start as NaN. numba-cuda's own simulator starts an operating-system thread for every CUDA thread, seventy times as slow, and has no shuffles.
+Local arrays start as FRESH, which is NaN. numba-cuda's own simulator starts an operating-system thread for every CUDA thread, seventy times as slow, and has no shuffles.
 """
 import contextvars
 import itertools
@@ -16,6 +16,8 @@ from collections import namedtuple
 import greenlet
 import numpy as np
 from numba import cuda
+
+from minitx.kernels.runtime import cuda as kernels
 
 Index = namedtuple("Index", "x y z")
 Address = namedtuple("Address", "data")
@@ -291,7 +293,7 @@ class _Shared:
 class _Local:
     def array(self, shape, dtype, alignment=None):
         dtype = _numpy_dtype(dtype)
-        return np.full(shape, np.nan if dtype.kind == "f" else 12345, dtype)
+        return np.full(shape, kernels.FRESH if dtype.kind == "f" else 12345, dtype)
 
 
 class _Atomic:

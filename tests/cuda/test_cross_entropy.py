@@ -91,7 +91,7 @@ def test_masked_logits_and_large_ones(in_registers):
 
 
 @pytest.mark.parametrize("classes", [8, 9])
-def test_a_target_that_is_no_class_makes_nan_and_touches_nothing_else(in_registers, classes):
+def test_a_target_that_is_no_class_makes_nan_and_touches_nothing_else(no_nan, in_registers, classes):
     """Nobody looks at the targets on the CPU: it would have to wait for the GPU."""
     for version in (cuda, naive) if in_registers else (cuda,):
         for wrong in (-1, classes, 2**40):

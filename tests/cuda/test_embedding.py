@@ -44,7 +44,7 @@ def test_a_text_of_several_tiles(d, monkeypatch):
 
 
 @pytest.mark.parametrize("d", [3, 4])
-def test_an_id_that_is_not_in_the_table_makes_nan_and_touches_nothing_else(d):
+def test_an_id_that_is_not_in_the_table_makes_nan_and_touches_nothing_else(no_nan, d):
     """Nobody looks at the ids on the CPU: it would have to wait for the GPU."""
     weight, ids = normal(5, d, dtype=np.float32), np.array([1, -1, 5, 4])
     g = normal(4, d, dtype=np.float32)

@@ -23,6 +23,7 @@ from . import devices
 SIMULATED = bool(config.ENABLE_CUDASIM)
 KERNELS = []  # every kernel of the modules imported so far: what the tests compile for each architecture
 simulate = None  # what runs (function, grid, block, arguments) in the simulator; the tests bring it
+FRESH = np.nan  # what new memory is full of in the simulator: it shows wherever it is used
 _SCALAR = {np.dtype(kind): getattr(types, kind) for kind in ("float32", "float64", "int32", "uint16")}
 _MOST_VIEWS = 4096
 
@@ -94,10 +95,10 @@ def architecture():
 
 
 def empty(like, shape, dtype=None):
-    """An uninitialised, C-contiguous array in the memory where `like` is. In the simulator it is full of NaN, or of absurd integers."""
+    """An uninitialised, C-contiguous array in the memory where `like` is. In the simulator it is full of FRESH, or of absurd integers."""
     dtype = like.dtype if dtype is None else np.dtype(dtype)
     if SIMULATED:
-        return _library(like).full(shape, np.nan if dtype.kind == "f" else np.iinfo(dtype).min + 12345 if dtype.kind == "i" else 12345, dtype)
+        return _library(like).full(shape, FRESH if dtype.kind == "f" else np.iinfo(dtype).min + 12345 if dtype.kind == "i" else 12345, dtype)
     return _cupy().empty(shape, dtype)
 
 
