@@ -221,6 +221,7 @@ MISTAKES = {
         ("bound", "if i < out.shape[0]:\ndot", "if i <= out.shape[0]:\ndot")],
     "swiglu/cuda.py": [
         ("sum", "share * (ONE + gate[k] * (ONE - share))", "share * (ONE + gate[k])"),
-        ("bound", "out.reshape(-1)), out.size // n, n)", "out.reshape(-1)), out.size // n + 1, n)"),
+        ("bound", "if row < rows and j < n:\nread(gate, x, 2 * row * n + j)\nread(value, x, 2 * row * n + n + j)\nfor k",
+         "if row < rows:\nread(gate, x, 2 * row * n + j)\nread(value, x, 2 * row * n + n + j)\nfor k"),
         ("sum", "slope[k] *= gate[k] * share", "slope[k] *= share")],
 }
