@@ -12,10 +12,10 @@ import numpy as np
 class Subject:
     """What is timed: `step` does it once, and `outputs` gives what it computes, so that it can be checked. A side of a comparison defines both.
 
-    Steps that differ come in cycles of `cycle`; `rewind` goes back to the first of them.
+    Steps that differ come in cycles of `cycle`; `rewind` goes back to the first of them. It computes on `device`.
     """
 
-    cycle = 1
+    cycle, device = 1, "cpu"
 
     def step(self):
         """Do it once."""

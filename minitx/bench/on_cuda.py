@@ -13,7 +13,6 @@ import numpy as np
 
 from ..autograd import Tensor, no_grad, tensor, zeros
 from ..kernels.runtime import devices, gpu, registry
-from ..optim import AdamW
 from . import ours, steps
 from .cases import KERNELS, arriving_gradient, inputs_of
 from .measure import Subject
@@ -142,23 +141,8 @@ class KernelSubject(OnCuda, ours.KernelSubject):
         return {"out": out.numpy(), **{"d" + name: gradient.data if isinstance(gradient, Tensor) else gradient for name, gradient in gradients.items()}}
 
 
-class OptimizerSubject(OnCuda):
+class OptimizerSubject(OnCuda, ours.OptimizerSubject):
     """A step of AdamW over many parameters on the GPU, gradients given."""
-
-    def __init__(self, spec):
-        arrays = inputs_of(spec["name"], spec["shape"])
-        self.parameters = [tensor(array, requires_grad=True, device="cuda") for name, array in arrays.items() if name.startswith("parameter")]
-        self.optimizer = AdamW(self.parameters, 1e-3, weight_decay=0.0)
-        for parameter, (name, gradient) in zip(self.parameters, [item for item in arrays.items() if item[0].startswith("gradient")]):
-            parameter.grad_buffer.data[...] = devices.place(gradient, parameter.data)
-            parameter.grad = parameter.grad_buffer
-
-    def step(self):
-        self.optimizer.step()
-
-    def outputs(self):
-        self.step()
-        return {"parameters": np.concatenate([parameter.numpy() for parameter in self.parameters])}
 
 
 class Bfloat16Subject(OnCuda):

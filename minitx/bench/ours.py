@@ -4,7 +4,7 @@ import contextlib
 import numpy as np
 
 from ..autograd import no_grad, op, tensor, zeros
-from ..kernels.runtime import registry, threads
+from ..kernels.runtime import devices, registry, threads
 from ..optim import AdamW
 from . import machine, products, steps
 from .cases import KERNELS, arriving_gradient, inputs_of
@@ -87,10 +87,10 @@ class OptimizerSubject(Subject):
 
     def __init__(self, spec):
         arrays = inputs_of(spec["name"], spec["shape"])
-        self.parameters = [tensor(array, requires_grad=True) for name, array in arrays.items() if name.startswith("parameter")]
+        self.parameters = [tensor(array, requires_grad=True, device=self.device) for name, array in arrays.items() if name.startswith("parameter")]
         self.optimizer = AdamW(self.parameters, 1e-3, weight_decay=0.0)
         for parameter, (name, gradient) in zip(self.parameters, [item for item in arrays.items() if item[0].startswith("gradient")]):
-            parameter.grad_buffer.data[...] = gradient
+            parameter.grad_buffer.data[...] = devices.place(gradient, parameter.data)
             parameter.grad = parameter.grad_buffer
 
     def step(self):
