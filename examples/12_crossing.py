@@ -25,7 +25,6 @@ from itertools import combinations, product
 
 import numpy as np
 
-from cross_attention import in_latin_letters
 from lesson import ORANGE, QUICK, claim, grid, myth, panels, picture, slanted, table
 from minitx.data import toy
 from minitx.data.batches import make_batch
@@ -119,6 +118,20 @@ myth("the weights of cross-attention are an alignment",
 
 # %%
 # One sentence of each
+LEADS = "g kk n d tt r m b pp s ss - j jj ch k t p h".split()
+VOWELS = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i".split()
+FINALS = "- k k k n n n t l k m l l l p l m p p t t ng t t k t p t".split()
+
+
+def in_latin_letters(korean):
+    """Each word as it sounds, about (Revised Romanization, letter by letter): a syllable is a number, 가 the first."""
+    def syllable(character):
+        code = ord(character) - ord("가")
+        return (LEADS[code // 588] + VOWELS[code // 28 % 21] + FINALS[code % 28]).replace("-", "")
+
+    return ["".join(map(syllable, word)) for word in korean.split()]
+
+
 figure, axes = panels(1, 2, size=(13, 5))
 for one, (code, pair) in zip(axes, pairs.items()):
     example = next(example for example in pair.tests if not {"who", "that"} & set(example.source.split())  # a single clause

@@ -10,7 +10,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from ..autograd.graph import mode
 from ..autograd.inspect import Monitor
 from ..kernels.runtime import threads
 from ..silent import Silent
