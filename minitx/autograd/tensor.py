@@ -211,7 +211,8 @@ class Tensor:
         if method == "reduce" and ufunc in ops.NUMPY_REDUCE:
             return ops.NUMPY_REDUCE[ufunc](*inputs, **{"axis": 0, **options})
         if function is None or method != "__call__":
-            return NotImplemented
+            name = f"np.{ufunc.__name__}.{method}".removesuffix(".__call__")
+            raise TypeError(f"{name} has no gradient rule here; write one with @minitx.op, or use np.asarray(tensor) where none is needed")
         if out is not None:
             raise TypeError(f"np.{ufunc.__name__}: out= is not possible with Tensors, whose values belong to a graph")
         return function(*inputs, **options)

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+import minitx
 from minitx.autograd import Tensor, enable_grad, no_grad, ops, tensor
 
 
@@ -168,8 +169,15 @@ def test_asarray_shares_memory_and_converts_on_request(t):
 def test_numpy_functions_without_a_gradient_here_say_what_to_do(t):
     with pytest.raises(TypeError, match=r"np.median is not defined for Tensors; use np.asarray\(tensor\)"):
         np.median(t)
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="np.arctan has no gradient rule here; write one with @minitx.op"):
         np.arctan(t)
+    with pytest.raises(TypeError, match="np.add.accumulate has no gradient rule"):
+        np.add.accumulate(t)
+
+
+def test_minitx_offers_operations_and_not_the_files_they_are_in():
+    assert {"exp", "reshape", "relu", "logsumexp"} <= set(dir(minitx))
+    assert not {"np", "NUMPY", "elementwise", "shape", "indexing", "to_device"} & set(dir(minitx))
 
 
 def test_methods_are_numpy_s_methods(t):

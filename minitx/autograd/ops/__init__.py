@@ -24,10 +24,12 @@ _SAME_NAME = """
     take take_along_axis argsort sort tril triu diagonal diag trace matmul einsum tensordot outer dot inner vdot
 """.split()
 
-# `np.exp(tensor)` arrives here through NumPy's protocols.
+# What `minitx` offers under its own name.
+__all__ = [*_SAME_NAME, "astype", "erf", "logsumexp", "norm", "relu", "sigmoid", "silu", "softplus"]
+
+# `np.exp(tensor)` arrives here through NumPy's protocols; SciPy's functions by name, as importing them takes longer than all of minitx.
 NUMPY = {getattr(np, name): globals()[name] for name in _SAME_NAME}
-NUMPY.update({np.amax: max, np.amin: min, np.around: round, np.float_power: power, np.positive: lambda x: x})
-NUMPY.update({"erf": erf, "expit": sigmoid})  # SciPy's, by name: importing them takes longer than all of minitx
+NUMPY.update({np.amax: max, np.amin: min, np.around: round, np.float_power: power, np.positive: lambda x: x, "erf": erf, "expit": sigmoid})
 NUMPY_REDUCE = {np.add: sum, np.multiply: prod, np.maximum: max, np.minimum: min}
 
 

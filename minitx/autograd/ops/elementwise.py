@@ -310,9 +310,7 @@ def to_device(x, device):
 
 def _piecewise_constant(function):
     """An op whose gradient is zero wherever it has one: sign, floor, ceil."""
-    operation = op(lambda x: function(x))
-    operation.name = operation.__name__ = function.__name__
-    operation.__doc__ = f"As `np.{function.__name__}`. Its gradient is 0 everywhere, at the jumps too."
+    operation = _as_numpy(function, op(lambda x: function(x)), ". Its gradient is 0 everywhere, at the jumps too.")
     operation.vjp(lambda g: g * 0.0)
     return operation
 
@@ -320,8 +318,13 @@ def _piecewise_constant(function):
 def _without_gradient(function):
     """An op that nothing flows through: comparisons and logic."""
     operation = op((lambda x: function(x)) if function.nin == 1 else (lambda x, y: function(x, y)), differentiable=False)
+    return _as_numpy(function, operation, "; without gradient.")
+
+
+def _as_numpy(function, operation, about):
+    """The operation under the name of NumPy's function, and what it says `about` itself."""
     operation.name = operation.__name__ = function.__name__
-    operation.__doc__ = f"As `np.{function.__name__}`; without gradient."
+    operation.__doc__ = f"As `np.{function.__name__}`{about}"
     return operation
 
 

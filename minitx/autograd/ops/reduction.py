@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..graph import op
-from .elementwise import _values, sqrt, square
+from .elementwise import _as_numpy, _values, sqrt, square
 
 
 @op
@@ -26,7 +26,7 @@ def _(g, shapes, axis, keepdims):
     return np.broadcast_to(_keep(g, shape, axis, keepdims) * (1.0 / max_(_count(shape, axis), 1)), shape)
 
 
-max_, min_ = max, min  # Python's own, before this module's namesakes
+max_ = max  # Python's own, before this module's namesake
 
 
 @op
@@ -134,9 +134,7 @@ def std(x, axis=None, *, ddof=0, keepdims=False):
 
 def _indices(function):
     operation = op(lambda x, *, axis=None, keepdims=False: function(x, axis=axis, keepdims=keepdims), differentiable=False)
-    operation.name = operation.__name__ = function.__name__
-    operation.__doc__ = f"As `np.{function.__name__}` over `axis`; without gradient."
-    return operation
+    return _as_numpy(function, operation, " over `axis`; without gradient.")
 
 
 argmax, argmin, any, all = map(_indices, (np.argmax, np.argmin, np.any, np.all))
