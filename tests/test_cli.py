@@ -359,7 +359,8 @@ def test_text_is_scored_as_papers_report_it_and_by_length(evaluation, capfd, tmp
     result["scores"] = [{"measure": "chrF", "form": "raw text", "score": 61.5, "signature": "nrefs:1|nc:6"}]
     result["lengths"] = [{"words": "1–5", "sentences": 2, "bleu": 40.0}]
     result["speed"] = {"sentences": 2, "seconds": 0.5, "sentences_per_second": 4.0}
-    assert cli.main(["evaluate", str(tmp_path), "--beam", "5", "--alpha", "0.6", "--beta", "0.2", "--ensemble", "b", "--ensemble", "c"]) == 0
+    assert cli.main(["evaluate", str(tmp_path), "--beam", "5", "--alpha", "0.6", "--beta", "0.2", "--ensemble", "b", "--ensemble", "c", "--copy-unknown"]) == 0
+    assert asked["copy_unknown"] is True
     assert (asked["beam"], asked["alpha"], asked["beta"], [str(one) for one in asked["ensemble"]]) == (5, 0.6, 0.2, ["b", "c"])
     out = capfd.readouterr().out
     assert "chrF  61.5  raw text" in out and "nrefs:1|nc:6" in out and "2 sentences" in out and str(tmp_path / "bleu-by-length.png") in out

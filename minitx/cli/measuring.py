@@ -17,6 +17,7 @@ def evaluate(
     alpha: float = 1.0,
     beta: float = 0.0,
     ensemble: Runs | None = None,
+    copy_unknown: Switch = False,
     json: Switch = False,
     device: Literal["cpu", "cuda"] = "cpu",
 ):
@@ -40,6 +41,8 @@ def evaluate(
         weight of a beam's coverage penalty
     ensemble
         another run with the same vocabularies, to translate together; several times for several
+    copy_unknown
+        put the word that the decoder looked at in the place of <unk>
     json
         print one JSON object and nothing else
     device
@@ -51,7 +54,8 @@ def evaluate(
     require(device)
     from ..training.evaluate import evaluate as evaluate_run
 
-    result = evaluate_run(run, source=src, reference=ref, text=text, beam=beam, alpha=alpha, beta=beta, ensemble=ensemble or (), device=device)
+    result = evaluate_run(
+        run, source=src, reference=ref, text=text, beam=beam, alpha=alpha, beta=beta, ensemble=ensemble or (), copy_unknown=copy_unknown, device=device)
     if json:
         _print_json(result)
     else:

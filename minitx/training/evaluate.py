@@ -12,12 +12,12 @@ from . import metrics, scoring
 _FIRST = 10  # sentences whose translation loads, or compiles, what the others need
 
 
-def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, beta=0.0, ensemble=(), device="cpu"):
+def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, beta=0.0, ensemble=(), copy_unknown=False, device="cpu"):
     """{"splits": {name: {"exact_match", "bleu", "loss"}}, "rules": {rule: {"accuracy", "count"}}, "signature": sacrebleu's}.
 
     Without `source` and `reference` (paths of line-aligned files): the three splits of the toy languages, made again from the seed, or the pairs
     of the user's text that were held out. `beam`, `alpha`, `beta`: of the search that translates; `ensemble`: more runs that translate together with
-    this one (the loss is that of this one). `device`: where to compute.
+    this one (the loss is that of this one). `copy_unknown`: as of `Translator.translate`. `device`: where to compute.
 
     Of text that minitx did not make itself also "scores", as papers report them, and "lengths", see `scoring`; and "speed", how long the translation
     of its "sentences" took in "seconds", when everything was loaded and compiled.
@@ -35,7 +35,7 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
     if text is not None:
         raise UserError(f"{run} is a translator; score it with --src and --ref")
     translator = load(run, device, ensemble)
-    search = {"beam": beam, "alpha": alpha, "beta": beta}
+    search = {"beam": beam, "alpha": alpha, "beta": beta, "copy_unknown": copy_unknown}
     if source is None and not folder.settings().own_text:
         return score_splits(translator, held_out(run), **search)
     [(name, pairs)] = held_out(run).items() if source is None else [(str(source), files.read_parallel(source, reference))]
