@@ -23,8 +23,8 @@ The backward pass. With G = ∂L/∂O:
     dS_ij = P_ij (dP_ij − δ_i)  the softmax, with δ_i = Σ_j P_ij dP_ij
     dQ = c dS K,  dK = c dSᵀ Q
 
-δ needs no P either: δ_i = Σ_j P_ij M_ij Σ_c G_ic V_jc = Σ_c G_ic O_ic. So the backward pass keeps O and ℓ only, and
-recomputes P tile by tile from ℓ, without a running maximum.
+δ needs no P either: δ_i = Σ_j P_ij M_ij Σ_f G_if V_jf = Σ_f G_if O_if, over the features f. So the backward pass keeps
+O and ℓ only, and recomputes P tile by tile from ℓ, without a running maximum.
 """
 from ..runtime.registry import serve
 

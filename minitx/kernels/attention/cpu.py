@@ -22,27 +22,29 @@ def attention(q, k, v, heads, causal=False, lengths=None, p=0.0, key=0, mask=Non
     """See reference.attention."""
     kv_heads = check(q, k, v, heads, lengths, mask, False, causal, kv_heads, window)
     out, log_sum_exp = empty(q.shape, q.dtype), empty((q.shape[0], heads, q.shape[1]), q.dtype)
-    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask, kv_heads, window)
-    _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, out, log_sum_exp)
+    work = blocks.work(q, k, heads, causal, lengths, p, key, mask, kv_heads, window)
+    _attention(blocks.readable(q), blocks.readable(k), blocks.readable(v), tuple(work), out, log_sum_exp)
     return out, log_sum_exp
 
 
 @compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), writes(real, 3),
                         writes(real, 3)), **launch.OPTIONS)
-def _attention(q, k, v, shared, out, log_sum_exp):
-    heads, chunks, groups = shared[0], shared[10], shared[11]
+def _attention(q, k, v, plain, out, log_sum_exp):
+    work = blocks.Work(*plain)
+    heads, chunks, groups = work.heads, work.chunks, work.groups
     items = q.shape[0] * heads * chunks
     threads = launch.share(2 * q.shape[0] * heads * q.shape[1] * k.shape[1])
     for group in prange(groups):
-        _items(group * items // groups, (group + 1) * items // groups, q, k, v, shared, out, log_sum_exp)
+        _items(group * items // groups, (group + 1) * items // groups, q, k, v, plain, out, log_sum_exp)
     launch.restore(threads)
 
 
 @njit(**blocks.WORKER)
-def _items(start, stop, q, k, v, shared, out, log_sum_exp):
+def _items(start, stop, q, k, v, plain, out, log_sum_exp):
     """Attention for items start … stop − 1, each a chunk of the query blocks of one head of one sequence."""
-    (heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, transposed, kv_heads,
-     window) = shared
+    work = blocks.Work(*plain)
+    heads, kv_heads, lengths, mask, chunks = work.heads, work.kv_heads, work.lengths, work.mask, work.chunks
+    query_block, key_block, transposed = work.query_block, work.key_block, work.transposed
     tq, tk, width = q.shape[1], k.shape[1], q.shape[2]
     d = width // heads
     q_step, k_step, v_step = q.strides[1] // q.itemsize, k.strides[1] // k.itemsize, v.strides[1] // v.itemsize
@@ -62,15 +64,14 @@ def _items(start, stop, q, k, v, shared, out, log_sum_exp):
             tiles.transpose(k, b, kv_column, d, lengths[b], keys)
         for first in range(chunk * query_block, tq, chunks * query_block):
             count = min(query_block, tq - first)
-            block_sees = min(lengths[b], first + count + tk - tq) if causal else lengths[b]
-            unseen = max(0, first + 1 + tk - tq - window) if causal else 0  # the first keys lie outside the window
+            low, high = tiles.seen_by_block(work, tq, tk, lengths[b], first, count)
             for i in range(count):
                 largest[i] = hidden
                 total[i] = zero
-                if block_sees <= unseen:
+                if high <= low:
                     tiles.clear(out[b], first + i, column, column + d)
-            for left in range(unseen, block_sees, key_block):
-                columns = min(key_block, block_sees - left)
+            for left in range(low, high, key_block):
+                columns = min(key_block, high - left)
                 if transposed:
                     gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded,
                          zero, scores, step)
@@ -79,29 +80,28 @@ def _items(start, stop, q, k, v, shared, out, log_sum_exp):
                          k_step, zero, scores, step)
                 for i in range(count):
                     query = first + i
-                    sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
-                    begin = min(sees, max(0, query + tk - tq + 1 - window - left)) if causal else 0
-                    used = tiles.padded(sees, scores)
-                    hides = masked or begin > 0 or sees < max(used, columns)
+                    begin, end = tiles.seen_by_row(work, tq, tk, query, left, columns)
+                    used = tiles.padded(end, scores)
+                    hides = masked or begin > 0 or end < max(used, columns)
                     if hides:
-                        tiles.hide(scores, i, begin, sees, used, mask, b, h, query, left)
+                        tiles.hide(scores, i, begin, end, used, mask, b, h, query, left)
                     new = max(largest[i], tiles.largest_of(scores, i, used))
                     shift = zero if new == hidden else new
                     sum_of_row = tiles.exponentiate(scores, i, used, shift)
                     if hides:
-                        tiles.forget(scores, i, begin, sees, columns, mask, b, h, query, left)
-                    if left > unseen and new > largest[i]:
+                        tiles.forget(scores, i, begin, end, columns, mask, b, h, query, left)
+                    if left > low and new > largest[i]:
                         shrink = vector.exp(largest[i] - shift)
                         total[i] *= shrink
                         tiles.scale(out[b, query, column:column + d], shrink)
                     total[i] += sum_of_row
                     largest[i] = new
-                    if drop:
+                    if work.drop:
                         element = ((b * heads + h) * tq + query) * tk + left
-                        offset = philox.factors(factors, element, sees, key, threshold, kept)
-                        tiles.multiply(scores, i, factors, offset, sees)
+                        offset = philox.factors(factors, element, end, work.key, work.threshold, work.kept)
+                        tiles.multiply(scores, i, factors, offset, end)
                 gemm(False, False, count, d, columns, one, scores, step, v[b, left:, kv_column:], v_step,
-                     zero if left == unseen else one, out[b, first:, column:], width)
+                     zero if left == low else one, out[b, first:, column:], width)
             for i in range(count):
                 if largest[i] > hidden:
                     tiles.scale(out[b, first + i, column:column + d], one / total[i])

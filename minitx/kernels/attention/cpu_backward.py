@@ -18,8 +18,8 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
     """See reference.attention_backward."""
     kv_heads = check(q, k, v, heads, lengths, mask, packed, causal, kv_heads, window)
     (batch, tq, width), (_, tk, kv_width), dtype = q.shape, k.shape, q.dtype
-    shared = blocks.shared(q, k, heads, causal, lengths, p, key, mask, kv_heads, window)
-    chunks = shared[10]
+    work = blocks.work(q, k, heads, causal, lengths, p, key, mask, kv_heads, window)
+    chunks = work.chunks
     if packed == "kv":
         dq, columns = empty(q.shape, dtype), (0, 0, kv_width)
         dk = dv = empty((batch, tk, 2 * kv_width), dtype)
@@ -31,7 +31,7 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
         columns = 0, 0, 0
     parts = empty((2, chunks if chunks > 1 else 0, batch, tk, kv_width), dtype)
     g, out, log_sum_exp = np.ascontiguousarray(g), np.ascontiguousarray(out), np.ascontiguousarray(log_sum_exp)
-    _attention_backward(blocks.readable(q), blocks.readable(k), blocks.readable(v), shared, g, out, log_sum_exp, parts,
+    _attention_backward(blocks.readable(q), blocks.readable(k), blocks.readable(v), tuple(work), g, out, log_sum_exp, parts,
                         *columns, dq, dk, dv)
     if tq == 0:
         dk.fill(0)
@@ -45,22 +45,24 @@ def attention_backward(g, q, k, v, out, log_sum_exp, heads, causal=False, length
 @compiled(lambda real: (reads(real, 3), reads(real, 3), reads(real, 3), blocks.kinds(real), reads(real, 3, "C"),
                         reads(real, 3, "C"), reads(real, 3, "C"), writes(real, 5), int64, int64, int64, writes(real, 3),
                         writes(real, 3), writes(real, 3)), **launch.OPTIONS)
-def _attention_backward(q, k, v, shared, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
+def _attention_backward(q, k, v, plain, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
     """Where a head has several chunks, each leaves its dk and dv in `parts` (2, chunks, batch, tk, kv_heads·d)."""
-    heads, chunks, groups, kv_heads = shared[0], shared[10], shared[11], shared[13]
+    work = blocks.Work(*plain)
+    heads, chunks, groups, kv_heads = work.heads, work.chunks, work.groups, work.kv_heads
     items = q.shape[0] * kv_heads * chunks
     threads = launch.share(4 * q.shape[0] * heads * q.shape[1] * k.shape[1])
     for group in prange(groups):
-        _items(group * items // groups, (group + 1) * items // groups, q, k, v, shared, g, out, log_sum_exp, parts,
+        _items(group * items // groups, (group + 1) * items // groups, q, k, v, plain, g, out, log_sum_exp, parts,
                q_column, k_column, v_column, dq, dk, dv)
     launch.restore(threads)
 
 
 @njit(**blocks.WORKER)
-def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
+def _items(start, stop, q, k, v, plain, g, out, log_sum_exp, parts, q_column, k_column, v_column, dq, dk, dv):
     """The gradients of items start … stop − 1, each a chunk of the query blocks of one sequence's heads with the same keys."""
-    (heads, causal, lengths, mask, drop, threshold, kept, key, query_block, key_block, chunks, _, _, kv_heads,
-     window) = shared
+    work = blocks.Work(*plain)
+    heads, kv_heads, lengths, mask, chunks = work.heads, work.kv_heads, work.lengths, work.mask, work.chunks
+    query_block, key_block = work.query_block, work.key_block
     tq, tk, width = q.shape[1], k.shape[1], q.shape[2]
     d = width // heads
     q_step, k_step, v_step = q.strides[1] // q.itemsize, k.strides[1] // k.itemsize, v.strides[1] // v.itemsize
@@ -86,46 +88,44 @@ def _items(start, stop, q, k, v, shared, g, out, log_sum_exp, parts, q_column, k
             h, first = kv_head * share + block // blocks_of_head, (block % blocks_of_head * chunks + chunk) * query_block
             column, dq_column = h * d, q_column + h * d
             count = min(query_block, tq - first)
-            block_sees = min(lengths[b], first + count + tk - tq) if causal else lengths[b]
-            unseen = max(0, first + 1 + tk - tq - window) if causal else 0  # the first keys lie outside the window
+            low, high = tiles.seen_by_block(work, tq, tk, lengths[b], first, count)
             for i in range(count):
                 delta[i] = tiles.dot(g[b, first + i, column:column + d], out[b, first + i, column:column + d])
-                if block_sees <= unseen:
+                if high <= low:
                     tiles.clear(dq[b], first + i, dq_column, dq_column + d)
             added = one
             if block == 0:  # the first block writes what it sees, later blocks add
                 added = zero
                 for j in range(tk):
-                    if not unseen <= j < block_sees:
+                    if not low <= j < high:
                         tiles.clear(into_k, j, dk_column, dk_column + d)
                         tiles.clear(into_v, j, dv_column, dv_column + d)
-            for left in range(unseen, block_sees, key_block):
-                columns = min(key_block, block_sees - left)
+            for left in range(low, high, key_block):
+                columns = min(key_block, high - left)
                 gemm(False, False, count, columns, d, root, q[b, first:, column:], q_step, keys[:, left:], padded,
                      zero, weights, step)
                 gemm(False, False, count, columns, d, one, g[b, first:, column:], width, values[:, left:], padded,
                      zero, dweights, step)
                 for i in range(count):
                     query = first + i
-                    sees = max(0, min(columns, query + tk - tq + 1 - left)) if causal else columns
-                    begin = min(sees, max(0, query + tk - tq + 1 - window - left)) if causal else 0
-                    used = tiles.padded(sees, weights)
-                    hides = masked or begin > 0 or sees < max(used, columns)
+                    begin, end = tiles.seen_by_row(work, tq, tk, query, left, columns)
+                    used = tiles.padded(end, weights)
+                    hides = masked or begin > 0 or end < max(used, columns)
                     if hides:
-                        tiles.hide(weights, i, begin, sees, used, mask, b, h, query, left)
-                    if drop:
+                        tiles.hide(weights, i, begin, end, used, mask, b, h, query, left)
+                    if work.drop:
                         element = ((b * heads + h) * tq + query) * tk + left
-                        offset = philox.factors(factors, element, sees, key, threshold, kept)
-                        tiles.multiply(dweights, i, factors, offset, sees)
+                        offset = philox.factors(factors, element, end, work.key, work.threshold, work.kept)
+                        tiles.multiply(dweights, i, factors, offset, end)
                     tiles.softmax_backward(weights, dweights, i, used, log_sum_exp[b, h, query], delta[i])
                     if hides:
-                        tiles.forget(weights, i, begin, sees, columns, mask, b, h, query, left)
-                        tiles.forget(dweights, i, begin, sees, columns, mask, b, h, query, left)
-                    if drop:
-                        tiles.multiply(weights, i, factors, offset, sees)
+                        tiles.forget(weights, i, begin, end, columns, mask, b, h, query, left)
+                        tiles.forget(dweights, i, begin, end, columns, mask, b, h, query, left)
+                    if work.drop:
+                        tiles.multiply(weights, i, factors, offset, end)
                 gemm(True, False, columns, d, count, one, weights, step, g[b, first:, column:], width,
                      added, into_v[left:, dv_column:], into_v.shape[1])
                 gemm(True, False, columns, d, count, root, dweights, step, q[b, first:, column:], q_step,
                      added, into_k[left:, dk_column:], into_k.shape[1])
                 gemm(False, False, count, d, columns, root, dweights, step, k[b, left:, kv_column:], k_step,
-                     zero if left == unseen else one, dq[b, first:, dq_column:], dq.shape[2])
+                     zero if left == low else one, dq[b, first:, dq_column:], dq.shape[2])

@@ -41,6 +41,23 @@ def _neighbours(typingctx, row):
 
 
 @register_jitable
+def seen_by_block(work, tq, tk, length, first, count):
+    """(start, stop): the keys that any of the `count` queries from `first` on sees. Query i is aligned with key i + tk − tq."""
+    if not work.causal:
+        return 0, length
+    return max(0, first + 1 + tk - tq - work.window), min(length, first + count + tk - tq)
+
+
+@register_jitable
+def seen_by_row(work, tq, tk, query, left, columns):
+    """(start, stop): the columns that this query sees of a tile of so many, whose first key is `left`; the mask apart."""
+    if not work.causal:
+        return 0, columns
+    stop = max(0, min(columns, query + tk - tq + 1 - left))
+    return min(stop, max(0, query + tk - tq + 1 - work.window - left)), stop
+
+
+@register_jitable
 def padded(columns, scores):
     """`columns` rounded up to a multiple of 8, where the tile is as wide."""
     return min((columns + 7) // 8 * 8, scores.shape[1])
