@@ -48,8 +48,10 @@ def main(arguments=None):
         found, runs, wrong = [], 0, 0  # what each kill left, see `left_by_kill`
         while len(found) < options.kills:
             shutil.rmtree(killed, ignore_errors=True)
-            while len(found) < options.kills and train(folder, killed, lambda process, out: times.random_instant(process, out, chance)):
+            left = 1.0
+            while len(found) < options.kills and train(folder, killed, lambda process, out: times.random_instant(process, out, chance, left)):
                 found.append(left_by_kill(killed))
+                left = 1 - (found[-1][0] or 0) / last
             train(folder, killed)
             differing = sorted({name for name, _ in contents(killed).items() ^ expected.items()})
             runs, wrong = runs + 1, wrong + bool(differing)
@@ -71,13 +73,13 @@ class Times:
         process.wait()
         self.training = (saved_at(out) - first) / 1e9
 
-    def random_instant(self, process, out, chance):
-        """Return when a run is to be killed, or has ended."""
+    def random_instant(self, process, out, chance, left):
+        """Return when a run of which this share is left is to be killed, or has ended."""
         if chance.random() < 0.2:
             self._sleep(process, chance.uniform(0, self.start))
             return
         self.await_save(process, out)
-        self._sleep(process, chance.uniform(0, self.training))
+        self._sleep(process, chance.uniform(0, left * self.training))
         if chance.random() < 0.5:
             while process.poll() is None and not any(out.rglob("*.tmp")):
                 time.sleep(0.0005)
