@@ -2,8 +2,10 @@
 
     python benchmarks/road_to_attention.py FOLDER --out runs/road      # FOLDER has {train,val}.lc.norm.tok.{de,en}
 
-The models, their sizes, dropout and learning rates are those of Ben Trevett's PyTorch tutorials, and so are the words
-(those that occur twice) and the batches (128 sentences). After every epoch `--out` has a table, road.md, and its
+The Transformer, the states of the recurrent models, dropout and learning rates are those of Ben Trevett's PyTorch
+tutorials, and so are the words (those that occur twice) and the batches (128 sentences). His recurrent models have
+embeddings of 256, here they are as wide as the states; his bidirectional encoder has the decoder's width in each
+direction, here half of it; and his decoder reads its own words half of the time, here always the true ones. After every epoch `--out` has a table, road.md, and its
 numbers, road.json. Ctrl-C saves; the same command goes on where it was, and at its end tells only what there is.
 
 The tutorials' figures are on Test2016; these are on `val`, from the weights with the lowest loss there, greedily.

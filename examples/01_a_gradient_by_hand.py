@@ -183,15 +183,31 @@ for width in (8, 16, 32, 64, 128):
     rows.append((n, once * 1e3, seconds(loss_and_gradient) * 1e3, 2 * n * once * 1e3))
 table(["weights", "loss (ms)", "loss and gradient (ms)", "by trying out (ms, from 2 runs per weight)"], rows)
 
+
+class Counting(np.ndarray):
+    """An array that counts the products of matrices in which it, or what is made of it, takes part."""
+
+    products = 0
+
+    def __array_ufunc__(self, function, method, *inputs, out=(), **options):
+        Counting.products += function is np.matmul
+        if out:
+            options["out"] = tuple(map(np.asarray, out))
+        return np.asarray(getattr(function, method)(*map(np.asarray, inputs), **options)).view(Counting)
+
+
 counted = {}
 for width in (8, 128):
     weights, loss = network(width)
-    with mx.profile(show=False) as seen:
-        loss().backward()
-    products = seen.rows["matmul"]["calls"]
-    # Backwards, each product X·W of the network asks for two: one for the gradient of W, one for that of X, which the
-    # first layer does not need, because its X is data.
-    counted[width] = 2 * products - 1, 2 * sum(weight.size for weight in weights) * products
+    for weight in weights:
+        weight.data = weight.data.view(Counting)
+    Counting.products = 0
+    value = loss()
+    forwards = Counting.products
+    value.backward()
+    # Each product X·W of the network asks for two: one for the gradient of W, one for that of X, which the first layer
+    # does not need, because its X is data.
+    counted[width] = Counting.products - forwards, 2 * sum(weight.size for weight in weights) * forwards
 claim("the gradient by all weights costs less than two more runs of the network, however many weights there are",
       "products of matrices, on top of the loss's own 3: " + "; ".join(
           f"{3 * width * width:,} weights: {backwards} backwards, {forwards:,} by trying out"
@@ -220,5 +236,5 @@ picture(figure, "01_cost",
 # What to remember
 # ----------------
 # A gradient is exact, to rounding, and it costs about as much as two more runs of the network, whether there are a
-# hundred weights or a hundred million. Each operation knows one thing, its own derivative; ``minitx/autograd/graph.py``
-# is where it says so, and ``examples/add_an_operation.py`` adds one.
+# hundred weights or a hundred million. Each operation knows one thing, its own derivative: it stands beside the operation
+# in ``minitx/autograd/ops/``, and ``examples/add_an_operation.py`` adds one.

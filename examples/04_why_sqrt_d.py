@@ -19,7 +19,7 @@ than the sentence. Then we train with the division and without.
 import numpy as np
 
 import minitx as mx
-from lesson import BLUE, GREEN, MARKERS, ORANGE, QUICK, claim, exponent, myth, panels, picture, table
+from lesson import BLUE, GREEN, MARKERS, ORANGE, QUICK, claim, exponent, myth, panels, picture, smooth, table
 from minitx import optim
 
 KEYS = 32
@@ -179,8 +179,8 @@ claim(f"divided by d, it starts from looking everywhere: with {MANY} features it
 figure, axes = panels(1, 2, size=(11, 3.8), sharey=True)
 for one, d in zip(axes, (FEW, MANY)):
     for name in DIVISORS:
-        smooth = np.convolve(100 * courses[name, d], np.ones(5) / 5, "valid")
-        one.plot(np.arange(len(smooth)) + 5, smooth, color=COLOUR[name], marker=MARKER[name], markevery=STEPS // 10, markersize=5,
+        course = smooth(100 * courses[name, d], 5)
+        one.plot(np.arange(len(course)) + 5, course, color=COLOUR[name], marker=MARKER[name], markevery=STEPS // 10, markersize=5,
                  label=f"divided by {name}")
     one.set(title=f"{d} features", xlabel="step of training", ylim=(0, 103))
 axes[0].set_ylabel("attention on the right key (%)")

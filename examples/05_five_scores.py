@@ -23,7 +23,7 @@ each of them.
 import numpy as np
 
 import minitx as mx
-from lesson import COLOURS, GREY, MARKERS, QUICK, claim, myth, panels, picture, table
+from lesson import COLOURS, GREY, MARKERS, QUICK, claim, myth, panels, picture, smooth, table
 from minitx import nn, optim
 from minitx.data.batches import make_batch
 from minitx.decoding.greedy import greedy
@@ -69,9 +69,9 @@ claim("the additive score is bounded, so that no query is ever quite sure",
 # What they cost
 # --------------
 # All but the additive one are a product of matrices, with preparations for each query and each key by itself. The
-# additive one has a hidden layer for every *pair*.
+# additive one has a hidden layer of d numbers for every *pair*.
 sizes = {name: score.n_parameters() for name, score in scores.items()}
-table(["", "parameters", "numbers between, for each pair"], [(name, sizes[name], D if name == "additive" else 1) for name in scores], align="<>>")
+table(["", "parameters"], list(sizes.items()), align="<>")
 claim("the dot products have no parameters, the cosine one, bilinear d², the additive one more than twice as many",
       ", ".join(f"{name} {size:,}" for name, size in sizes.items()),
       sizes["dot"] == sizes["scaled-dot"] == 0 and sizes["cosine"] == 1 and sizes["bilinear"] == D ** 2 and sizes["additive"] > 2 * D ** 2)
@@ -131,7 +131,7 @@ left.axhline(1 / KEYS, color="black", linewidth=0.8, linestyle="--")
 left.set(xscale="log", title="How sure a query is of its best key", xlabel="length of the query, relative", ylabel=f"largest of {KEYS} weights", ylim=(0, 1.04))
 left.legend(frameon=False)
 for name, (course, _) in results.items():
-    right_panel.plot(np.convolve(course, np.ones(8) / 8, "valid"), markevery=STEPS // 8, **style[name])
+    right_panel.plot(smooth(course, 8), markevery=STEPS // 8, **style[name])
 right_panel.set(title="To write backwards", xlabel="step of training", ylabel="loss (nats)", ylim=(0, None))
 right_panel.legend(frameon=False)
 picture(figure, "05_five_scores",

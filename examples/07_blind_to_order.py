@@ -174,5 +174,5 @@ picture(figure, "07_blind_to_order",
 # ----------------
 # Attention, feed-forward network, residual and layer norm all treat every place alike; so does any stack of them. Where
 # order matters, something must break the symmetry: vectors that are added, angles by which queries and keys are
-# turned, or a mask that lets each word see another number of words. In an encoder, which has no such mask, it must be
+# turned, or a mask that lets each word see a different number of words. In an encoder, which has no such mask, it must be
 # positions.

@@ -17,7 +17,7 @@ sentences of different lengths.
 import numpy as np
 
 import minitx as mx
-from lesson import BLUE, COLOURS, GREY, MARKERS, ORANGE, QUICK, claim, exponent, myth, panels, picture, table
+from lesson import BLUE, COLOURS, GREY, MARKERS, ORANGE, QUICK, claim, exponent, myth, panels, picture, smooth, table
 from minitx import nn, optim
 from minitx.data import toy
 from minitx.data.batches import make_batch
@@ -233,7 +233,7 @@ claim("batch norm lets a word see those after it, mask or no mask; layer norm do
 
 figure, (left, right) = panels(1, 2, size=(12, 4))
 for kind, course in losses.items():
-    left.plot(np.convolve(course, np.ones(8) / 8, "valid"), color=COLOUR[kind], marker=MARKER[kind], markevery=STEPS // 8, markersize=5, label=kind)
+    left.plot(smooth(course, 8), color=COLOUR[kind], marker=MARKER[kind], markevery=STEPS // 8, markersize=5, label=kind)
 left.set(title=f"{DEPTH} layers learn to name the symbol before", xlabel="step of training", ylabel="loss (nats)", ylim=(0, None))
 left.legend(frameon=False, fontsize=9, loc="lower left")
 for (name, values), colour, marker in zip(moves.items(), (BLUE, ORANGE, GREY), MARKERS):
@@ -251,4 +251,4 @@ picture(figure, "09_learning_and_company",
 # ----------------
 # The residual is not there for the size of the gradient, which a norm could keep as well, but for what the gradient and
 # the signal are *about*: it hands on what a word was. The norm is there for the size. And the norm of a word should be
-# made of that word alone: then a sentence says the same alone and in company, today and in the exam.
+# made of that word alone: then a sentence says the same alone and in company, in training and in use.

@@ -158,7 +158,7 @@ right.set(title="What one wrong word in the input costs", xlabel="words later", 
 right.axhline(0, color="black", linewidth=0.8)
 picture(figure, "10_teacher_forcing",
         "Left: how often the model is right around its first mistake, when it goes on with its own words and when it is told the "
-        "true ones. Right: how much dearer a single wrong word makes the true words that follow.")
+        "true ones. Right: how much costlier a single wrong word makes the true words that follow.")
 
 # %%
 # What to remember

@@ -87,7 +87,7 @@ claim("all else, and a recurrent layer altogether, grows in proportion to the le
       np.allclose([powers[0], powers[2]], (1, 2), atol=1e-2))
 
 # %%
-# So is attention dear?
+# Is attention expensive, then?
 # ---------------------
 # A square is small as long as the number is small. Where do words that meet cost as much as the projections, and where
 # does the whole layer cost as much as the recurrent one?
@@ -113,7 +113,7 @@ claim("what a recurrent layer has more of is waiting: a product for each word th
 # Memory
 # ------
 # For its backward pass, a layer keeps what its rules ask for. Attention as it is written down keeps the weights of all
-# pairs. The kernel of minitx keeps, for long sequences, two numbers for each query and computes the weights again
+# pairs. The kernel of minitx keeps its output and one number for each query of a head and computes the weights again
 # (Dao et al. 2022).
 HEADS = 4
 
@@ -169,7 +169,7 @@ myth("attention needs memory that grows with the square of the length",
 # Forward and backward, the shortest time of several, on one core. Nothing is claimed here, because a clock also measures
 # who else is there; the powers are those of this run. What to look for: how late the square shows, what a kernel saves,
 # and how the recurrent layer fares on a machine with few cores, where there is not much that could be done while a
-# product waits for the one before. Waiting is dear where thousands of cores have nothing to do meanwhile.
+# product waits for the one before. Waiting is costly where thousands of cores have nothing to do meanwhile.
 
 
 def seconds(layer, x, budget=0.03 if QUICK else 0.25):
@@ -211,7 +211,7 @@ picture(figure, "13_what_attention_costs",
 # %%
 # What to remember
 # ----------------
-# The square is in the meeting of words, and nowhere else. For a sentence the projections are dearer; for a book the
+# The square is in the meeting of words, and nowhere else. For a sentence the projections cost more; for a book the
 # meeting is all there is. The square of the *memory* is a matter of how the formula is computed, not of the formula.
 # And two layers with as many multiplications can be far apart on a clock: what a count does not see is who waits for
 # whom, and for what there is a kernel.

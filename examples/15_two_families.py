@@ -19,7 +19,7 @@ import numpy as np
 from matplotlib.colors import LogNorm
 
 import minitx as mx
-from lesson import BLUE, MARKERS, ORANGE, QUICK, claim, grid, myth, panels, picture, slanted, table
+from lesson import BLUE, MARKERS, ORANGE, QUICK, claim, grid, myth, panels, picture, slanted, smooth, table
 from minitx.data import toy
 from minitx.data.batches import PAD, make_batch
 from minitx.data.tokenizers import TokenizerPair
@@ -118,7 +118,7 @@ def scores(model):
 found = {name: scores(model) for name, model in MODELS.items()}
 table([f"{len(tests)} unseen sentences", "nats per word", "next words right", "whole sentences right"],
       [(name, f"{loss:.2f}", f"{words:.1%}", f"{whole:.1%}") for name, (loss, words, whole) in found.items()], align="<>>>")
-half = {name: int(np.argmax(np.convolve(course, np.ones(10) / 10, "valid") < 0.5 * course[0])) for name, course in losses.items()}
+half = {name: int(np.argmax(smooth(course, 10) < 0.5 * course[0])) for name, course in losses.items()}
 claim("with the same steps, the encoder-decoder is ahead from early on", f"half of its first loss it reaches at step {half[BOTH]}, the decoder-only model at "
       f"step {half[ONE]}; at the end {found[BOTH][0]:.2f} and {found[ONE][0]:.2f} nats per word",
       half[BOTH] < half[ONE] and found[BOTH][0] < found[ONE][0])
@@ -134,7 +134,7 @@ for one, (name, matrix) in zip(axes, heard.items()):
     one.set(title=f"{name}: who hears of whom")
     slanted(one)
 for (name, course), marker in zip(losses.items(), MARKERS):
-    axes[2].plot(np.convolve(course, np.ones(10) / 10, "valid"), color=COLOUR[name], marker=marker, markevery=STEPS // 8, markersize=5, label=name)
+    axes[2].plot(smooth(course, 10), color=COLOUR[name], marker=marker, markevery=STEPS // 8, markersize=5, label=name)
 axes[2].set(title="Loss in the course of training", xlabel="step", ylabel="nats per word", ylim=(0, None))
 axes[2].legend(frameon=False)
 picture(figure, "15_two_families",

@@ -21,7 +21,7 @@ from copy import deepcopy
 import numpy as np
 
 import minitx as mx
-from lesson import COLOURS, GREY, QUICK, claim, grid, myth, panels, picture, table
+from lesson import COLOURS, GREY, QUICK, claim, grid, myth, panels, picture, smooth, table
 from minitx import optim
 from minitx.data import toy
 from minitx.data.batches import EOS, SPECIAL_TOKENS
@@ -90,7 +90,7 @@ idle = np.count_nonzero(last[UNBALANCED] < 0.02)
 claim("without the balancing loss some experts are left without work, with it none is",
       f"without it {idle} of {EXPERTS} have less than 2% of the words, with it the idlest has {last[BALANCED].min():.1%}",
       idle >= 1 and last[BALANCED].min() > 0.5 / EXPERTS)
-most = np.array([np.convolve(course, np.ones(10) / 10, "valid") for course in shares[UNBALANCED].T])  # (experts, steps)
+most = np.array([smooth(course, 10) for course in shares[UNBALANCED].T])  # (experts, steps)
 myth("without the loss one expert gets everything",
      f"for ten steps one has {most.max():.0%} of the words, at about step {most.max(axis=0).argmax() + 5}; at the end the busiest has {last[UNBALANCED].max():.0%}, the "
      f"next {np.sort(last[UNBALANCED])[-2]:.0%}. It happens, but here it does not last", most.max() > 0.8 and last[UNBALANCED].max() < 0.7)
@@ -137,8 +137,8 @@ for expert in range(EXPERTS):
     print(f"expert {expert + 1} takes most often: {' '.join(tokenizer.tokens(i for i in mine if by_word[i, expert]))}")
 
 # %%
-# So there is an order in it. How much? Somebody who had to guess the expert of a word would name the busiest, if he knew
-# nothing; the busiest for that kind of word, if he knew the kind; or for that word. If kinds meant nothing, words dealt
+# So there is an order in it. How much? Somebody who had to guess the expert of a word would name the busiest, if they
+# knew nothing; the busiest for that kind of word, if they knew the kind; or for that word. If kinds meant nothing, words dealt
 # into as many groups at random would help as much.
 generator = np.random.default_rng(0)
 
@@ -163,36 +163,36 @@ myth("an expert is a specialist in a kind of word", f"who knows the word itself 
 # What is lost without them
 # -------------------------
 # Who takes a word need not be good at it. So we take one expert away: its network answers 0, and the words that it
-# serves go on with what attention has made of them. How much dearer does the next word become? And what if each expert
+# serves go on with what attention has made of them. How much costlier does the next word become? And what if each expert
 # gets the words of its neighbour?
 model, layer = models[BALANCED], layer_of(models[BALANCED])
-dearer = np.zeros((EXPERTS, len(words)))
+extra = np.zeros((EXPERTS, len(words)))
 for expert, one in enumerate(layer.experts):
     kept = [parameter.data.copy() for parameter in one.linear2.parameters()]
     for parameter in one.linear2.parameters():
         parameter.data[...] = 0
-    dearer[expert] = (costs(model) - nats[BALANCED]).ravel()
+    extra[expert] = (costs(model) - nats[BALANCED]).ravel()
     for parameter, data in zip(one.linear2.parameters(), kept):
         parameter.data[...] = data
 served = np.arange(EXPERTS)[:, None] == chosen[BALANCED]  # (experts, words)
-lost = np.array([dearer[expert][served[expert]].mean() for expert in range(EXPERTS)])
+lost = np.array([extra[expert][served[expert]].mean() for expert in range(EXPERTS)])
 claim("whoever takes a word is needed for what comes after it",
-      f"without its expert the word after costs {dearer[served].mean():.2f} nats more, {lost.min():.2f} to {lost.max():.2f} by expert",
-      lost.min() > 0 and dearer[served].mean() > 0.1)
+      f"without its expert the word after costs {extra[served].mean():.2f} nats more, {lost.min():.2f} to {lost.max():.2f} by expert",
+      lost.min() > 0 and extra[served].mean() > 0.1)
 
 layer.experts = layer.experts[1:] + layer.experts[:1]
 exchanged = costs(model).mean() - nats[BALANCED].mean()
 layer.experts = layer.experts[-1:] + layer.experts[:-1]
 claim("they are not interchangeable: with another's expert a word is as badly off as with none, or worse",
-      f"{exchanged:.2f} nats more per word with the neighbour's, {dearer[served].mean():.2f} with none", exchanged > 0.8 * dearer[served].mean())
+      f"{exchanged:.2f} nats more per word with the neighbour's, {extra[served].mean():.2f} with none", exchanged > 0.8 * extra[served].mean())
 
 # %%
 figure, axes = panels(1, 2, size=(12, 3.8), sharey=True)
 hues = [*COLOURS, "#56b4e9", "#f0c05a", "#8c564b", GREY]
 for one, name in zip(axes, last):
-    smooth = np.array([np.convolve(course, np.ones(10) / 10, "valid") for course in shares[name].T])
-    one.stackplot(range(smooth.shape[1]), 100 * smooth, colors=hues, edgecolor="white", linewidth=0.6)
-    one.set(title="With the balancing loss" if name == BALANCED else "Without the balancing loss", xlabel="step of training", xlim=(0, smooth.shape[1] - 1), ylim=(0, 100))
+    smoothed = np.array([smooth(course, 10) for course in shares[name].T])
+    one.stackplot(range(smoothed.shape[1]), 100 * smoothed, colors=hues, edgecolor="white", linewidth=0.6)
+    one.set(title="With the balancing loss" if name == BALANCED else "Without the balancing loss", xlabel="step of training", xlim=(0, smoothed.shape[1] - 1), ylim=(0, 100))
 axes[0].set(ylabel="% of the words, by expert")
 picture(figure, "16_who_gets_the_work", "Each colour is an expert, and its width the share of the words that it gets, in the course of training.")
 
@@ -201,11 +201,11 @@ names = [str(expert + 1) for expert in range(EXPERTS)]
 many = np.maximum(taken.sum(axis=1, keepdims=True), 1)
 grid(left, 100 * taken / many, KINDS, names, ".0f", vmin=0, vmax=100)
 left.set(title="Who takes which kind (% of the kind)", xlabel="expert")
-by_kind = np.array([np.bincount(kinds, weights=row, minlength=len(KINDS)) for row in dearer]).T / many
+by_kind = np.array([np.bincount(kinds, weights=row, minlength=len(KINDS)) for row in extra]).T / many
 grid(right, by_kind.round(2) + 0.0, KINDS, names, ".2f", cmap="Oranges", vmin=0)
 right.set(title="What the next word costs without the expert (nats more)", xlabel="expert that is missing")
 picture(figure, "16_which_expert",
-        "Left: for each kind of word, the experts that its words go to. Right: how much dearer the word after such a word becomes, "
+        "Left: for each kind of word, the experts that its words go to. Right: how much costlier the word after such a word becomes, "
         "on average over the kind, when that expert answers nothing.")
 
 # %%

@@ -86,7 +86,7 @@ losses = [row["loss"] for row in train(model, to_ids(tokenizers, corpus.train), 
 print(f"{model.n_parameters():,} parameters; the loss went from {losses[0]:.2f} to {losses[-1]:.2f} nats per word, "
       f"where log({len(tokenizers.target)}) = {np.log(len(tokenizers.target)):.2f} is guessing")
 
-# 4. Is it right? Three mistakes are made most often, and each has a check of two lines.
+# 4. Is it right? Three mistakes are made most often, and each has a check of a few lines.
 
 batch = make_batch(to_ids(tokenizers, corpus.validation))
 whole = model(batch.source, batch.source_lengths, batch.target_in).data

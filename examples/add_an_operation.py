@@ -102,7 +102,7 @@ print("\nNumPy on top:     ", loss, "\n")
 mx.autograd.print_graph(loss, {"a": a})
 
 
-# 7. See it. Half of what backpropagation needs to know about an activation is where its derivative is small.
+# 7. See it. What matters most about an activation is where its derivative is small: there, little is learnt.
 
 def picture(path):
     from matplotlib.figure import Figure

@@ -53,6 +53,11 @@ def _judge(kind, says, measured, verdict):
     print(flush=True)
 
 
+def smooth(values, n):
+    """The mean of every n values in a row."""
+    return np.convolve(values, np.ones(n) / n, "valid")
+
+
 def table(headings, rows, align=None):
     """Print rows of text or numbers in columns; `align`: one of < and > per column, by default numbers to the right."""
     cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]

@@ -49,7 +49,7 @@ def main(steps=600, n_train=16_000, n_test=200, out="."):
     print("\nThe same after training")
     print_lesson(model, tokenizers, lesson)
 
-    # On its own the model hears no truth: each word it says is the next it reads, and one mistake spoils the sentence.
+    # On its own the model hears no truth: each word it says is the next it reads, and one wrong word makes the sentence wrong.
     tests = corpus.splits["unseen_sentences"]
     given_the_truth = next_word_accuracy(model, to_ids(tokenizers, tests))
     print(f"\nUnseen sentences, {len(tests)} of them")

@@ -1,9 +1,9 @@
 """minitx: a Transformer to read from the first line of its gradient to the last translated word.
 
-    import minitx as mx
-    x = mx.tensor([[1.0, 2.0]], requires_grad=True)
-    loss = mx.tanh(x @ w + b).sum()
-    loss.backward()                                  # x.grad
+    import minitx as mx, numpy as np
+    w = mx.tensor([[0.5, -1.0], [2.0, 0.0]], requires_grad=True)
+    loss = mx.tanh(np.ones((1, 2), np.float32) @ w).sum()
+    loss.backward()                                  # w.grad
 
     mx.load("runs/en-es").translate(["the red cats do not see the dog"], beam=4)
 """

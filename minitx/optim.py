@@ -16,6 +16,8 @@ class Optimizer:
     Args:
         parameters: Tensors that require a gradient. Those with two or more axes (matrices) come first in the flat arrays; `n_matrices` numbers.
         learning_rate: of the next `step`; change the attribute as a schedule asks.
+
+    Raises ValueError for no parameters, and for those of several dtypes or on several devices.
     """
 
     moments = ()  # names of the flat arrays that a step keeps

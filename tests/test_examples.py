@@ -70,6 +70,8 @@ def add_a_kernel(printed):
         else:
             assert float(measured) < float(claimed.strip("< ") if "<" in claimed else 1e-14)
     assert re.search(r"one r for each row +4,000 +4,000$", printed, re.M)
+    least, kept = re.search(r"by plain operations: x̂ too +> (\S+) +(\S+)$", printed, re.M).groups()
+    assert int(kept.replace(",", "")) > int(least.replace(",", ""))
     assert re.search(r"another γ: gradcheck: input 0, .* expected .* got ", printed)  # mistakes are caught,
     assert re.search(r"second order: +gradcheck: .* under create_graph=True", printed)
     assert len(re.findall(r"(?:γ = 1|first order): +True$", printed, re.M)) == 2  # and why they pass elsewhere

@@ -29,6 +29,8 @@ def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_gr
         allow_unused: give None for an input that the outputs do not depend on; False makes that an error.
 
     Returns: a list with one Tensor (or None) per input.
+
+    Raises ValueError for an input that requires no gradient, RuntimeError for an output that depends on nothing that does, or whose graph is gone.
     """
     for tensor in outputs:
         _check_root(tensor)

@@ -25,6 +25,8 @@ def gradcheck(function, inputs, eps=1e-6, rtol=1e-5, atol=1e-7, full_jacobian=Fa
         full_jacobian: compare every element of the Jacobian. Otherwise random projections of it, which a wrong gradient passes with probability 0.
         order: 2 compares also the gradient's own gradient, and the gradient under create_graph=True with the ordinary one.
         seed: of the random projections.
+
+    Raises TypeError where no input is floating-point, or one is float32, too coarse for such differences.
     """
     inputs = [np.array(x.data if isinstance(x, Tensor) else x) for x in (inputs if isinstance(inputs, (tuple, list)) else [inputs])]
     checked = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]

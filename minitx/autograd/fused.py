@@ -1,7 +1,10 @@
 """Operations that a kernel serves. Each names its reference, the same mathematics in NumPy, which `create_graph=True` differentiates.
 
 A fused forward returns its output and then its residuals: what the backward kernel needs besides the inputs. The formulas and the derivations
-of their gradients are in the kernels' folders.
+of their gradients are in the kernels' folders. (Operations that one layer alone uses stand with it: batch norm, GRU and LSTM, additive attention, in nn/.)
+
+All take float32 or float64, one dtype for all, and give it back. What does not fit is a TypeError (dtypes), an IndexError (ids outside of a table) or a
+ValueError (shapes, options) that names the operation, what came, what was expected and the likely fix.
 """
 import numpy as np
 
@@ -37,7 +40,7 @@ def _first(kernel):
 
 @op(reference=lambda x, *, axis=-1: _along(_softmax.reference, axis, x))
 def softmax(x, *, axis=-1):
-    """exp(x) / Σ exp(x) along `axis`; zeros where all of x is −inf."""
+    """exp(x) / Σ exp(x) along `axis`, in the shape of x; zeros where all of x is −inf."""
     return _along(_softmax, axis, x)
 
 
@@ -48,7 +51,7 @@ def _(g, out, axis):
 
 @op(reference=lambda x, *, axis=-1: _along(_log_softmax.reference, axis, x))
 def log_softmax(x, *, axis=-1):
-    """log softmax(x) along `axis`, without forming the softmax."""
+    """log softmax(x) along `axis`, in the shape of x, without forming the softmax."""
     return _along(_log_softmax, axis, x)
 
 
@@ -82,7 +85,7 @@ def _(g, weight, total, mean, rstd, p, key):
 
 @op(reference=_first(_rms_norm), residuals="rstd")
 def rms_norm(x, weight=None, *, eps=1e-6):
-    """x / √(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich 2019)."""
+    """x / √(mean(x²) + eps) · weight over the last axis (Zhang and Sennrich 2019); weight (features,) or None."""
     return _rms_norm(x, weight, eps)
 
 
@@ -91,7 +94,7 @@ rms_norm.vjp(lambda g, x, weight, rstd: _rms_norm_backward(g, x, weight, rstd))
 
 @op(reference=_swiglu.reference)
 def swiglu(x):
-    """silu(gate) · value, the gates being the first half of x's last axis (Shazeer 2020): the hidden features of a gated feed-forward network."""
+    """silu(gate) · value (Shazeer 2020): x (..., 2 · hidden), whose first half are the gates, to the (..., hidden) of a feed-forward network."""
     return _swiglu(x)
 
 
@@ -112,7 +115,7 @@ rotary.vjp(lambda g, cos, sin, heads, start: (_rotary(g, cos, -sin, heads, start
 
 @op(reference=_gelu.reference)
 def gelu(x):
-    """x Φ(x), with the normal distribution function Φ in its exact form (Hendrycks and Gimpel 2016)."""
+    """x Φ(x) for every element, with the normal distribution function Φ in its exact form (Hendrycks and Gimpel 2016)."""
     return _gelu(x)
 
 
@@ -121,7 +124,7 @@ gelu.vjp(lambda g, x: _gelu_backward(g, x))
 
 @op(reference=_first(_linear), residuals="kept")
 def linear(x, weight, bias=None, *, activation="none", p=0.0, key=0, needs=()):
-    """dropout(activation(x Wᵀ + b)): x (..., in), weight (out, in), bias (out,) or None; activation "none", "relu" or "gelu"."""
+    """dropout(activation(x Wᵀ + b)): x (..., in), weight (out, in), bias (out,) or None; activation "none", "relu", "gelu" or "gelu_tanh"."""
     return _linear(x, weight, bias, activation, p, key, any(needs))
 
 
@@ -167,9 +170,9 @@ def _reference_attention(q, k, v, mask, *, heads=1, causal=False, lengths=None, 
 def attention(q, k, v, mask=None, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
     """softmax(q kᵀ / √d) v for each head (Vaswani et al. 2017, section 3.2), never storing the time × time weights.
 
-    q (batch, query time, heads · d); k, v (batch, key time, kv_heads · d), by default as many heads. `lengths` (batch,): how many keys are real. `causal`: query i sees
-    keys up to i + (key time − query time), with `window` only the last so many of them. `mask`: booleans that broadcast to (batch, heads, query time, key time), True where a query may look.
-    `p`, `key`: dropout on the weights. A query that sees nothing gives zeros.
+    q (batch, query time, heads · d); k, v (batch, key time, kv_heads · d), by default as many heads. `lengths` (batch,): how many keys are real. `causal`:
+    query i sees keys up to i + (key time − query time), with `window` only the last so many of them. `mask`: booleans that broadcast to (batch, heads,
+    query time, key time), True where a query may look. `p`, `key`: dropout on the weights. A query that sees nothing gives zeros.
     """
     return _attention(q, k, v, heads, causal, lengths, p, key, mask, kv_heads, window)
 

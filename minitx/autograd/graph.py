@@ -9,8 +9,12 @@
         return g * out
 
 Reverse mode rests on one identity. For y = f(x) and a scalar loss L, the gradient of x is the vector-Jacobian product (VJP)
-∂L/∂x = (∂L/∂y)ᵀ ∂y/∂x. Each op knows its own; backward.py multiplies them together from the last node to the first.
+(∂L/∂x)ᵀ = (∂L/∂y)ᵀ ∂y/∂x. Each op knows its own; backward.py multiplies them together from the last node to the first.
 (Griewank and Walther, "Evaluating Derivatives", 2008, chapter 3.)
+
+A rule may find that what it kept was changed in place meanwhile, and its gradient would be silently wrong. So writes are counted: a Tensor and its views
+share a *cell* with the number of the last write to them, a node notes how many writes there had been when it was made (its *stamp*) and the cells of what
+it keeps (its *guards*), and backward refuses where a guard is later than the stamp.
 """
 import contextlib
 import dis
@@ -200,6 +204,8 @@ class Node:
     It never holds its own output Tensor, so there is no reference cycle: memory goes when the last name goes, without the garbage collector.
     """
 
+    # order: of creation. shape, dtype: of the output. saved: one entry for each parameter of the rule; inputs: of all tensors, where create_graph=True would
+    # differentiate a reference. guards, stamp: see above. hooks: a Tensor's own, on its gradient. where: the line that called, for detect_anomaly.
     __slots__ = ("op", "parents", "order", "shape", "dtype", "inputs", "saved", "static", "guards", "stamp", "hooks", "where", "__weakref__")
 
     def __init__(self, op, parents, args, arrays, static, tensor, result):

@@ -32,6 +32,8 @@ class EncoderDecoder(Module):
         tie_embeddings: "none"; "decoder", the target embedding is also the output layer; "all", one matrix for source, target and output
             (Press and Wolf 2017), which needs one vocabulary for both languages.
         max_length: the longest sequence in ids; seed: of the initial weights.
+
+    Raises ValueError for an option that is not one of its words, and for `tie_embeddings` "all" with two vocabularies.
     """
 
     def __init__(self, source_vocabulary, target_vocabulary, *, d_model=128, n_heads=4, n_layers=3, d_ff=512, dropout=0.1,

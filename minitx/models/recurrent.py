@@ -37,6 +37,9 @@ class RecurrentTranslator(Module):
         tie_embeddings: "none"; "decoder", the target embedding is also the output layer; "all", one matrix for source, target and output, which needs
             one vocabulary for both languages.
         max_length: the longest sequence in ids; seed: of the initial weights.
+
+    Raises ValueError for an option that is not one of its words, for `tie_embeddings` "all" with two vocabularies, and for an odd `d_model` where the
+    encoder reads in both directions.
     """
 
     def __init__(self, source_vocabulary, target_vocabulary, *, cell="gru", score="scaled-dot", context="auto", bidirectional=False, d_model=128,

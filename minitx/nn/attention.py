@@ -9,7 +9,7 @@ from .module import Module, Parameter
 from .scores import Additive, Bilinear, Cosine, Dot, ScaledDot
 
 SCORES = {
-    "additive": Additive,     # wᵀ tanh(W q + U k)              Bahdanau, Cho and Bengio 2015, section 3.1
+    "additive": Additive,     # wᵀ tanh(W q + U k)              Bahdanau, Cho and Bengio 2015, appendix A.1.2
     "bilinear": Bilinear,     # qᵀ W k                          Luong, Pham and Manning 2015, section 3.1, "general"
     "dot": Dot,               # qᵀ k                            the same, "dot"
     "scaled-dot": ScaledDot,  # qᵀ k / √d                       Vaswani et al. 2017, section 3.2.1
@@ -34,6 +34,8 @@ class MultiHeadAttention(Module):
         window: in causal attention, how many positions a query sees at most, up to its own (Beltagy et al. 2020); None for all.
         rotary: a `Rotary` that turns queries and keys by where they stand, in self-attention.
         score: how a query and a key are compared, one of `SCORES`; only "scaled-dot" goes with shared heads and windows.
+
+    Raises ValueError for heads that do not divide, and for options that do not go together.
     """
 
     def __init__(self, d_model, n_heads, dropout=0.0, bias=True, generator=None, n_kv_heads=None, window=None, rotary=None,
@@ -154,7 +156,7 @@ class KeyValueCache:
     """Keys and values of the positions seen so far, side by side: (rows, room, 2 · n_kv_heads · d_head), with room for some positions more.
 
     Rows may differ in length: beyond its own, what a row holds is padding, and is overwritten as it grows. Lengths, and rows to be selected, are numbers
-    that the CPU reckons with: they are arrays in main memory, wherever the model is.
+    that the CPU computes with: they are arrays in main memory, wherever the model is.
     """
 
     def __init__(self, capacity):
@@ -163,7 +165,10 @@ class KeyValueCache:
         self.query = None  # of the last step, where a memory is looked at
 
     def append(self, keys_and_values, lengths=None):
-        """Add the keys and values (rows, new, both widths) of the next positions, which end at `lengths` (rows,), or behind the longest row."""
+        """Add the keys and values (rows, new, both widths) of the next positions, which end at `lengths` (rows,), or behind the longest row.
+
+        Raises ValueError where they go beyond the capacity.
+        """
         rows, new, width = keys_and_values.shape
         used = self.used + new if lengths is None else int(np.max(lengths, initial=0))
         if self._store is None:

@@ -44,6 +44,7 @@ class EncoderLayer(Block):
 
     def __init__(self, d_model, n_heads, d_ff, dropout=0.1, norm="post", activation="relu", generator=None, bias=True, activation_dropout=None,
                  attention_dropout=0.0, normalization="layer", eps=1e-5, experts=1, experts_per_token=2, **attention):
+        # First, as its parameters come first: their order is that of the random numbers, and of the optimizer's arrays.
         self.self_attn = MultiHeadAttention(d_model, n_heads, attention_dropout, bias=bias, generator=generator, **attention)
         super().__init__(d_model, d_ff, dropout, norm, activation, generator, bias, activation_dropout, experts, experts_per_token)
         self.norm1, self.norm2 = (Norm(normalization, d_model, eps, bias) for _ in range(2))

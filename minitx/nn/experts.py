@@ -26,7 +26,7 @@ class Experts(Module):
     """The feed-forward networks of one layer and the router that chooses between them: (..., d_model) to the same shape.
 
     Args:
-        experts: how many; per_token: how many of them each token takes. The others: of the networks.
+        experts: how many; per_token: how many of them each token takes, or a ValueError is raised. The others: of the networks.
 
     Attributes: `last`, the `Routing` of the last forward pass.
     """
@@ -85,6 +85,7 @@ class Expert(Module):
         self.linear2 = Linear(d_ff, d_model, bias=bias, generator=generator)
 
     def forward(self, x, p=0.0):
+        """x (..., d_model) to the same shape; `p`: dropout behind the activation."""
         return self.linear2(self.linear1(x, p=p))
 
 

@@ -45,7 +45,7 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """One vector for each of `num_embeddings` ids, drawn from N(0, 1/√d): scaled by √d on the way in, it also serves as the output layer."""
+    """One vector for each of `num_embeddings` ids, drawn from N(0, 1/d): scaled by √d on the way in, it also serves as the output layer."""
 
     def __init__(self, num_embeddings, embedding_dim, generator=None):
         generator = generator or np.random.default_rng()
@@ -76,7 +76,7 @@ class LayerNorm(Module):
 class RMSNorm(Module):
     """Division by the root mean square of the features, and a learnt scale (Zhang and Sennrich 2019): a layer norm without mean and shift."""
 
-    def __init__(self, features, eps=1e-5):
+    def __init__(self, features, eps=1e-6):
         self.weight = Parameter(np.ones(features, np.float32))
         self.eps = eps
 
@@ -90,7 +90,7 @@ class RMSNorm(Module):
 
 
 def Norm(kind, features, eps=1e-5, bias=True):
-    """A `LayerNorm` ("layer"), an `RMSNorm` ("rms") or a `BatchNorm` ("batch"); all take x and which of its positions are real."""
+    """A `LayerNorm` ("layer"), an `RMSNorm` ("rms") or a `BatchNorm` ("batch"); all take x and which of its positions are real. Another is a ValueError."""
     if kind == "batch":
         return BatchNorm(features, eps, bias)
     if kind not in ("layer", "rms"):
@@ -123,7 +123,11 @@ def sinusoidal_positions(length, d_model):
 
 
 class Positions(Module):
-    """Adds to each vector where it stands: a sinusoidal table (a constant), or one that is learnt; rows 0 … length − 1."""
+    """Adds to each vector where it stands, 0 … length − 1: a sinusoidal table (a constant), one that is learnt, from N(0, 0.02²) as in GPT-2, or nothing.
+
+    Args:
+        kind: "sinusoidal", "learned" or "none"; length: how many positions there are. A sequence that is longer is a ValueError.
+    """
 
     def __init__(self, kind, length, d_model, generator=None):
         if kind == "learned":
@@ -161,6 +165,8 @@ class Rotary:
         length: how many positions there are.
         scaling: None, or how frequencies were lowered to stretch a trained model over more positions: what Llama 3 calls "factor",
             "low_freq_factor", "high_freq_factor" and "original_max_position_embeddings"; with a "factor" alone all alike (Chen et al. 2023).
+
+    Raises ValueError where `d_head` is odd, and later for a sequence of more than `length` positions.
     """
 
     def __init__(self, d_head, length, base=10000.0, scaling=None):

@@ -57,7 +57,8 @@ class Dot(ScaledDot):
     """qᵀ k."""
 
     def query(self, x):
-        return x * self.d ** 0.5  # which the kernel divides by
+        """Queries (batch, time, width), by the √d that the kernel divides by."""
+        return x * self.d ** 0.5
 
 
 class Bilinear(Dot):
@@ -69,6 +70,7 @@ class Bilinear(Dot):
         self.weight = Parameter(np.concatenate([xavier_uniform(generator, (self.d, self.d)) for _ in range(heads)]))  # (heads · d, d)
 
     def key(self, x):
+        """W k for the keys (batch, time, width) of each head."""
         return concatenate([fused.linear(x[..., rows], self.weight[rows]) for rows in self._heads()], axis=-1)
 
     def _heads(self):
@@ -86,9 +88,11 @@ class Cosine(ScaledDot):
         self.log_scale = Parameter(np.full(heads, 0.5 * np.log(self.d), np.float32))
 
     def query(self, x):
-        return self._unit(x, exp(self.log_scale) * self.d ** 0.5)  # the kernel divides by √d
+        """Each head's queries (batch, time, width) at length β √d: the kernel divides by √d."""
+        return self._unit(x, exp(self.log_scale) * self.d ** 0.5)
 
     def key(self, x):
+        """Each head's keys (batch, time, width) at length 1."""
         return self._unit(x, 1.0)
 
     def _unit(self, x, scale):
@@ -110,9 +114,11 @@ class Additive(ScaledDot):
         self.of_key = Linear(width, width, generator=generator) if heads == 1 else None
 
     def query(self, x):
+        """W q for queries (batch, time, width)."""
         return x if self.of_query is None else self.of_query(x)
 
     def key(self, x):
+        """U k for keys (batch, time, width)."""
         return x if self.of_key is None else self.of_key(x)
 
     def forward(self, query, keys, values, **options):

@@ -1,4 +1,4 @@
-r"""Attention whose scores are those of a one-layer perceptron (Bahdanau, Cho and Bengio 2015, section 3.1), for each head.
+r"""Attention whose scores are those of a one-layer perceptron (Bahdanau, Cho and Bengio 2015, appendix A.1.2), for each head.
 
 With queries Q (tq, d), keys K and values V (tk, d) — the layer's two linear maps are already in Q and K — and its
 output weights w (d):
