@@ -6,8 +6,10 @@ import functools
 import io
 import math
 import unicodedata
+from pathlib import Path
 
 from .data.files import write_atomically
+from .errors import UserError
 
 BLUE, ORANGE, GREY = "#2563a8", "#d9652b", "#6b7280"
 _SIZE = 10  # points
@@ -214,6 +216,8 @@ def figure_of(width, height):
 
 def save(figure, path):
     """Write a figure as PNG."""
+    if not Path(path).parent.is_dir():
+        raise UserError(f"{path}: there is no folder {Path(path).parent}; make it first, or name another")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150, facecolor="white")
     write_atomically(path, picture.getvalue())

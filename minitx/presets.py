@@ -54,7 +54,9 @@ SMALL = 50_000
 LANGUAGE_MODELS = ("language-model", "shakespeare")
 """Presets that are for --text, and the only ones that are."""
 
-CHANGED_ON_RESUME = ("src", "tgt", "valid_src", "valid_tgt", "tsv", "text", "device", "threads")
+_FILES = ("src", "tgt", "valid_src", "valid_tgt", "tsv", "text")
+
+CHANGED_ON_RESUME = (*_FILES, "device", "threads")
 """Settings that may be named again when a run is resumed: where its files are now and what it runs on."""
 
 _SILENT = ("n_heads", "n_kv_heads", "d_ff", "activation_dropout", "norm", "normalization", "activation", "positions", "window", "bias",
@@ -64,6 +66,9 @@ _SILENT = ("n_heads", "n_kv_heads", "d_ff", "activation_dropout", "norm", "norma
 
 def choose(named: dict, preset: str | None = None) -> tuple[Settings, str]:
     """The settings of a new run and its preset: the defaults, then the preset, then what the user `named`."""
+    for name in _FILES:
+        if named.get(name) == "":
+            raise UserError(f"{name} is an empty name; name a file")
     parallel = any(named.get(name) is not None for name in ("src", "tgt", "tsv"))
     text = named.get("text") is not None
     preset = preset or ("language-model" if text else _preset_for_pairs(named) if parallel else "toy")
@@ -99,8 +104,11 @@ def _preset_for_pairs(named):
     """By how many there are; a file that cannot be read is told when it is trained on."""
     from .data.files import read_lines
 
+    path = named.get("src") or named.get("tsv") or named["tgt"]
+    if not Path(path).is_file():  # a pipe can be read once
+        return "small"
     try:
-        return "small" if len(read_lines(named.get("src") or named.get("tsv") or named["tgt"])) < SMALL else "laptop"
+        return "small" if len(read_lines(path)) < SMALL else "laptop"
     except UserError:
         return "small"
 
@@ -127,4 +135,8 @@ def choose_resumed(run: Path, named: dict) -> Settings:
     for name in named:
         if name not in CHANGED_ON_RESUME:
             raise UserError(f"{name} cannot change when a run is resumed; only {', '.join(CHANGED_ON_RESUME)} can")
-    return read_config(run)[0].replace(**named)
+    settings = read_config(run)[0]
+    for name in _FILES:
+        if name in named and getattr(settings, name) is None:
+            raise UserError(f"{name}: the run was started without such text, and goes on without it; drop --{name.replace('_', '-')}")
+    return settings.replace(**named)

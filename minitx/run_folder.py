@@ -1,14 +1,15 @@
 """A run is a folder, complete in itself: copied to another machine it translates there.
 
-    config.json         settings, sizes of the vocabularies, hashes of the user's files
+    config.json         settings, hashes of the user's files, version
     tokenizer.json      both tokenizers
     validation.tsv      held-out pairs of the user's own text; for a language model validation.txt, the end of its text
     model.safetensors   the best weights so far
     last/state.safetensors   weights, optimizer and position of the last save, from which training goes on
+    last/epoch-N.safetensors   weights at the ends of the last epochs, until their mean is taken
     metrics.jsonl       one object a line
     *.png               pictures
 
-Every file is written beside and renamed, so that a kill at any instant leaves the previous one whole.
+Every file is written beside and renamed, so that a kill at any instant leaves the previous one whole; metrics.jsonl grows, and loses a line cut short.
 """
 import json
 import shutil
@@ -46,7 +47,7 @@ class RunFolder:
             for file in (self.tokenizer, self.validation, self.validation_text, self.model, self.metrics, *self.path.glob("*.png")):
                 file.unlink(missing_ok=True)
             shutil.rmtree(self.last.parent, ignore_errors=True)
-        write_atomically(self.config, json.dumps({"format": FORMAT, **facts, "settings": settings.to_json()}, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(self.config, json.dumps({"format": FORMAT, **facts, "settings": settings.to_json()}, indent=2) + "\n")
         self.last.parent.mkdir(exist_ok=True)
 
     def settings(self) -> Settings:

@@ -40,7 +40,7 @@ class Settings:
     lowercase: bool = _setting(False, "small letters only", "Text")
     unicode: Literal["nfc", "nfkc"] = _setting("nfc", "form of the characters; nfkc makes plain ones of \ufb01, \uff26 and \u00b2", "Text")
     bpe_dropout: float = _setting(0.0, "share of BPE merges left out, anew in every epoch of training (bpe, pairs)", "Text", at_least=0, below=1)
-    max_length: int = _setting(256, "longest sentence, in tokens", "Text", at_least=2, at_most=100_000)
+    max_length: int = _setting(256, "longest sentence, in tokens with the one that ends it", "Text", at_least=2, at_most=100_000)
 
     model: Literal["encoder-decoder", "decoder-only", "recurrent"] = _setting("encoder-decoder", "the architecture", "Model")
     d_model: int = _setting(128, "features of a token", "Model", at_least=1, at_most=16_384)
@@ -95,7 +95,7 @@ class Settings:
     beta2: float = _setting(0.98, "Adam's decay of the mean squared gradient", "Training", at_least=0, below=1)
     weight_decay: float = _setting(0.0, "shrinks the weights (adamw only)", "Training", at_least=0, at_most=100)
     clip: float = _setting(1.0, "largest norm of all gradients together; 0: no clipping", "Training", at_least=0)
-    label_smoothing: float = _setting(0.0, "probability spread over the wrong tokens", "Training", at_least=0, below=1)
+    label_smoothing: float = _setting(0.0, "probability spread evenly over all tokens", "Training", at_least=0, below=1)
     validate_every: int = _setting(250, "updates between validations; 0: one at the end of each epoch", "Training",
                                    at_least=0, at_most=1_000_000_000)
     best_by: Literal["loss", "bleu"] = _setting("loss", "what makes a validation the best so far", "Training")
@@ -142,7 +142,7 @@ class Settings:
         if self.bpe_dropout and (self.tokenizer != "bpe" or self.text is not None):
             raise UserError(f"bpe_dropout is {self.bpe_dropout:g} but needs pairs of sentences and tokenizer bpe; drop --bpe-dropout, or add --tokenizer bpe")
         if self.weight_decay and self.optimizer == "adam":
-            raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; add --optimizer adamw")
+            raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; take --optimizer adamw or --weight-decay 0")
 
     def _check_model(self):
         """Of the three families, each has what the others lack."""
@@ -151,10 +151,11 @@ class Settings:
         for name, taken in _TAKEN[self.model].items():
             if getattr(self, name) not in taken:
                 value = str(getattr(self, name)).lower()
-                flag = f"--no-{name}" if value == "false" else f"--{name.replace('_', '-')}{'' if value == 'true' else ' ' + value}"
+                default, flag = type(self).__dataclass_fields__[name].default, f"--{name.replace('_', '-')}"
+                instead = {"true": f"drop {flag}", "false": f"drop --no-{name}"}.get(value, f"take {flag} {default if default in taken else taken[0]}")
                 others = [] if self.text else [model for model in _TAKEN if getattr(self, name) in _TAKEN[model].get(name, (getattr(self, name),))]
-                raise UserError(f"{name} is {value}, which {'an' if self.model[0] == 'e' else 'a'} {self.model} model does not have; drop {flag}"
-                                + (f", or take --model {others[0]}" if others else ""))
+                raise UserError(f"{name} is {value}, which {'an' if self.model[0] == 'e' else 'a'} {self.model} model does not have; {instead}"
+                                + (f", or --model {others[0]}" if others else ""))
         if self.model == "recurrent":
             self._check_recurrent()
         else:

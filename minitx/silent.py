@@ -17,7 +17,7 @@ class Silent:
         """One sentence that fits nowhere else: a resumed run, an early stop, a missing font."""
 
     def machine(self, info):
-        """What the run computes on: `threads.describe()`, and under "cuda" the device or why there is none."""
+        """What the run computes on: `threads.describe()`, and under "cuda" the GPU that the run is on, or why it is not on one."""
 
     def compiling(self, titles, count):
         """Go through `titles`, which names each of `count` kernels before it is compiled."""

@@ -150,12 +150,15 @@ def refused(capfd, *arguments):
         ("translate run hello --n-best 3", "--beam 3"),
         ("translate run hello --samples 2 --beam 3", "drop one of the two"),
         ("translate run hello --samples -1", "samples is -1"),
+        ("translate run hello --samples 2 --n-best 2", "drop --n-best"),
         ("evaluate run --src text", "src and ref"),
         ("attention run", "TEXT"),
         ("neighbours run", "no sentence to find neighbours of"),
         ("neighbours run hello --n 0", "n is 0"),
         ("train --text a --pair en-es", "drop one"),
         ("train --text a --model encoder-decoder", "drop --model encoder-decoder"),
+        ("train --tsv=", "tsv is an empty name"),
+        ("train --preset multi30k-tiny --src a --tgt b --model decoder-only", "take --norm pre"),
         ("train --text a --batch-tokens 9", "--batch-sequences and --block"),
         ("train --block 9", "drop --block"),
         ("generate", "RUN"),
@@ -216,6 +219,7 @@ def test_an_interrupted_run_says_how_to_go_on(trainer, capfd):
         (UserError("a: wrong\nb"), 2, "a: wrong"),
         (OSError(28, "No space left on device", "run/last"), 1, "run/last: No space left on device"),
         (MemoryError("512 GiB"), 1, "out of memory"),
+        (FloatingPointError("the loss became nan; try a lower --learning-rate"), 1, "error: the loss became nan; try a lower --learning-rate\n"),
         (ZeroDivisionError("by\nzero"), 1, "ZeroDivisionError: by (a fault of minitx; MINITX_DEBUG=1 shows where)"),
     ],
     ids=lambda value: type(value).__name__,
@@ -240,7 +244,7 @@ def test_typed_sentences_are_translated_line_by_line(translator, capfd):
 
 
 def test_every_line_of_stdin_gives_one_line_wherever_the_pipe_cuts_it(translator, capfd, monkeypatch):
-    stdin(monkeypatch, b"the cat\n\ncaf\xc3", b"\xa9\r\nlast")
+    stdin(monkeypatch, b"\xef\xbb\xbfthe cat\n\ncaf\xc3", b"\xa9\r\nlast")
     assert cli.main(["translate", "run"]) == 0
     assert capfd.readouterr() == ("THE CAT\n\nCAFÉ\nLAST\n", "")
 
@@ -352,6 +356,12 @@ def test_evaluate_prints_scores(evaluation, capfd):
 def test_evaluate_json_is_one_valid_object(evaluation, capfd):
     assert cli.main(["evaluate", "run", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["splits"]["longer"] == {"exact_match": 0.5, "bleu": 70.0, "loss": None}
+
+
+def test_json_has_no_infinity_however_deep(evaluation, capfd):
+    evaluation[0]["scores"] = [{"score": float("inf"), "parts": (float("nan"), 1.0)}]
+    assert cli.main(["evaluate", "run", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out, parse_constant=pytest.fail)["scores"] == [{"score": None, "parts": [None, 1.0]}]
 
 
 def test_text_is_scored_as_papers_report_it_and_by_length(evaluation, capfd, tmp_path):

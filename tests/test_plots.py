@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from minitx import plots
+from minitx.errors import UserError
 
 SOURCE, TARGET = "the red cat <eos>".split(), "el gato rojo <eos>".split()
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -56,6 +57,6 @@ def test_a_missing_font_is_one_sentence_and_the_words_are_numbered(token, script
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path):
-    with pytest.raises(OSError):
+    with pytest.raises(UserError, match="loss.png: there is no folder .*nowhere; make it first, or name another"):
         plots.loss_curve(metrics(3), tmp_path / "nowhere" / "loss.png")
     assert list(tmp_path.iterdir()) == []

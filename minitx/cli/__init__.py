@@ -85,6 +85,8 @@ def _fault(error):
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     if isinstance(error, MemoryError):
-        return f"out of memory{f': {error}' if str(error) else ''}; try a smaller --batch-tokens or --d-model"
+        return f"out of memory{f': {error}' if str(error) else ''}; try smaller batches (--batch-tokens, --batch-sequences) or a smaller --d-model"
+    if isinstance(error, FloatingPointError):
+        return str(error)
     first = (str(error).splitlines() or [""])[0]
     return f"{type(error).__name__}: {first} (a fault of minitx; MINITX_DEBUG=1 shows where)"

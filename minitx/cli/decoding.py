@@ -1,4 +1,5 @@
 """The commands `minitx translate` and `minitx generate`: what a trained model says."""
+import codecs
 import sys
 import warnings
 from itertools import chain
@@ -71,6 +72,8 @@ def translate(
         where to compute
     """
     check_beam(beam)
+    if samples and n_best > 1:
+        raise UserError(f"n_best is {n_best}, but of {samples} samples all are shown; drop --n-best")
     if samples < 0 or samples and beam > 1:
         raise UserError(f"samples is {samples}{' and beam is ' + str(beam) if beam > 1 else ''}: draw one translation or more, or search; drop one of the two")
     if not 1 <= n_best <= beam:
@@ -104,9 +107,10 @@ def _lines_of_stdin():
         return
     if sys.stdin.isatty():
         print("one sentence a line; Ctrl-D ends", file=sys.stderr)
-    rest = b""
+    rest, start = b"", True
     # read1 waits for the first bytes only, so a program that waits for each answer gets it.
     while chunk := sys.stdin.buffer.read1(1 << 16):
+        chunk, start = chunk.removeprefix(codecs.BOM_UTF8) if start else chunk, False
         *lines, rest = (rest + chunk).split(b"\n")
         if lines:
             yield [decoded(line.removesuffix(b"\r")) for line in lines]

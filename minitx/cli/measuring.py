@@ -167,6 +167,8 @@ def _print_json(value):
         """NaN and infinity, which JSON does not have, become null."""
         if isinstance(part, dict):
             return {name: finite(inner) for name, inner in part.items()}
+        if isinstance(part, (list, tuple)):
+            return list(map(finite, part))
         return None if isinstance(part, float) and not math.isfinite(part) else part
 
     print(json.dumps(finite(value), ensure_ascii=False, indent=2))

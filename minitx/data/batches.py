@@ -177,12 +177,6 @@ class Batches:
                 )
 
 
-def drop_long(pairs: Sequence[tuple[Ids, Ids]], max_length: int) -> tuple[list[tuple[Ids, Ids]], int]:
-    """The pairs that a model of `max_length` takes (<eos> counts: max_length - 1 tokens), and how many it does not."""
-    kept = [(source, target) for source, target in pairs if max(len(source), len(target)) < max_length]
-    return kept, len(pairs) - len(kept)
-
-
 def length_batches(sentences: Sequence[Ids], batch_tokens: int, most_rows: int | None = None) -> list[SourceBatch]:
     """Batches for translation, longest first, with rows x longest source (<eos> counted) within `batch_tokens`, and rows within `most_rows`.
 

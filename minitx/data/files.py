@@ -115,8 +115,8 @@ class Report:
         return f"{kept}; left out: {', '.join(reasons)}" if reasons else kept
 
 
-def clean(pairs: Sequence[Pair], max_words: int = 200, max_ratio: float = 9.0) -> tuple[list[Pair], Report]:
-    """The usable pairs, unchanged and in order, and a report of the others, each counted once.
+def clean(pairs: Sequence[Pair], of: str = "", max_words: int = 200, max_ratio: float = 9.0) -> tuple[list[Pair], Report]:
+    """The usable pairs, unchanged and in order, and a report of the others, each counted once; `of`: where they are from, for an error.
 
     Words are counted so that languages written without spaces compare with the others: see `count_words`.
 
@@ -136,7 +136,7 @@ def clean(pairs: Sequence[Pair], max_words: int = 200, max_ratio: float = 9.0) -
             kept.append(pair)
     report = Report(len(pairs), empty, long, lopsided, max_words, max_ratio)
     if not kept:
-        raise UserError(f"no sentence pair is usable: {report}")
+        raise UserError(f"no sentence pair {of}is usable: {report}")
     return kept, report
 
 

@@ -17,11 +17,12 @@ _ESCAPES = str.maketrans({"&": "&amp;", "|": "&#124;", "<": "&lt;", ">": "&gt;",
 
 @dataclass(frozen=True)
 class Punctuation:
-    """How the punctuation of a text was split: special characters escaped (&apos;) or not, and whether an apostrophe stays with what is before it, as in
-    French (l' homme), or with what is behind it, as in English (it 's)."""
+    """How the punctuation of a text was split: special characters escaped (&apos;) or not, whether an apostrophe stays with what is before it, as in
+    French (l' homme), or with what is behind it, as in English (it 's), and whether the parts of compounds stand apart (well @-@ known)."""
 
     escaped: bool = True
     elided: bool = False
+    hyphens: bool = False
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> "Punctuation | None":
@@ -33,17 +34,18 @@ class Punctuation:
             return None
         escaped = text != plain or not re.search(r"""['"&<>]""", text)
         before, behind = (len(re.findall(form, plain)) for form in (r"\w'(?!\S)", r"(?<!\S)'\w"))
-        return cls(escaped, before > behind)
+        return cls(escaped, before > behind, " @-@ " in plain)
 
     def split(self, text: str) -> str:
         """What people write, in this form. Text that has the form stays as it is, but for odd quotes and dashes, which become plain ones."""
-        text = html.unescape(text).translate(_PLAIN)
+        text = html.unescape(text).translate(_PLAIN).replace(" @-@ ", "-")
         text = re.sub(r"([^\w\s.,'-])", r" \1 ", text)  # \w: letters, digits and _
         text = re.sub(r"(?<!\d),|,(?!\d)", " , ", text)  # 1,000 stays as it is
         text = re.sub(r"(?<=\w)'(?=\w)", "' " if self.elided else " '", text)  # it's
         text = re.sub(r"(?<!\w)'(?!\w)" if self.elided else r"(?<=\w)'(?!\w)|(?<!\S)'(?!\w)", " ' ", text)  # the dogs' tails
         text = re.sub(r"\.{2,}", r" \g<0> ", text)
         text = re.sub(r"(?<=[^\s.])\.(?=[\s\"')]*$)", " . ", text)  # one inside a sentence ends an abbreviation
+        text = re.sub(r"(?<=\w)-(?=\w)", " @-@ ", text) if self.hyphens else text
         return " ".join(text.translate(_ESCAPES).split() if self.escaped else text.split())
 
     def join(self, text: str) -> str:

@@ -281,7 +281,7 @@ def _blank(
         trainer = trainers.WordLevelTrainer(vocab_size=vocab_size or 2**31, **learn)
     library = tokenizers.Tokenizer(model)
     form = normalizers.NFC() if unicode == "nfc" else normalizers.NFKC()
-    library.normalizer = normalizers.Sequence([*([normalizers.Lowercase()] if lowercase else []), form])
+    library.normalizer = normalizers.Sequence([form, normalizers.Lowercase(), form] if lowercase else [form])  # either may undo the other: ™ is TM
     words = pre_tokenizers.WhitespaceSplit()
     marks = [pre_tokenizers.Split(tokenizers.Regex(r" ?[\p{P}\p{S}]+"), "isolated")] if apart else []
     library.pre_tokenizer = {

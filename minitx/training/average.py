@@ -5,7 +5,8 @@ from ..run_folder import read_safetensors, save_safetensors
 class EpochAverage:
     """Keeps the weights at the ends of the last `epochs` epochs as files of `folder`, so that memory holds one model however many there are.
 
-    Epochs are numbered from 1. A run that was killed and resumed passes through the same ends again and writes the same files.
+    Epochs are numbered from 1; an update that spans several leaves the end of the last of them. A run that was killed and resumed passes through the
+    same ends again and writes the same files.
     """
 
     def __init__(self, folder, epochs):
@@ -16,11 +17,13 @@ class EpochAverage:
         if self.epochs:
             self.folder.mkdir(exist_ok=True)
             save_safetensors(self._path(epoch), weights)
-            self._path(epoch - self.epochs).unlink(missing_ok=True)
+            for end in self._ends():
+                if end <= epoch - self.epochs:
+                    self._path(end).unlink()
 
     def mean(self, epoch):
         """({name: array}, n): the mean over the last n epochs up to this one; n is smaller than `epochs` when there were not so many."""
-        ends = range(max(1, epoch - self.epochs + 1), epoch + 1)
+        ends = [end for end in self._ends() if epoch - self.epochs < end <= epoch]
         total, dtypes = {}, {}
         for end in ends:
             for name, array in read_safetensors(self._path(end))[0].items():
@@ -30,8 +33,12 @@ class EpochAverage:
 
     def clear(self):
         """Remove the files: the run is finished."""
-        for path in self.folder.glob("epoch-*.safetensors"):
-            path.unlink()
+        for end in self._ends():
+            self._path(end).unlink()
+
+    def _ends(self):
+        """The epochs whose ends there are, in order: in another, the sums would round differently."""
+        return sorted(int(path.stem.removeprefix("epoch-")) for path in self.folder.glob("epoch-*.safetensors"))
 
     def _path(self, epoch):
         return self.folder / f"epoch-{epoch}.safetensors"

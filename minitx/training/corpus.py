@@ -40,7 +40,7 @@ def _own_text(settings):
     report = str(report)
     if settings.valid_src is not None:
         named += ("valid_src", "valid_tgt")
-        validation, left_out = files.clean(files.read_parallel(settings.valid_src, settings.valid_tgt))
+        validation, left_out = files.clean(files.read_parallel(settings.valid_src, settings.valid_tgt), "of valid_src and valid_tgt ")
         report += f"\nvalidation: {left_out}"
     else:
         pairs, validation = files.split_validation(pairs, seed=settings.seed)

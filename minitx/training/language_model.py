@@ -87,6 +87,8 @@ class TextTrainer(Trainer):
     def __init__(self, settings, model, tokenizers, prompt, train_ids, valid_ids, folder, console):
         super().__init__(settings, model, tokenizers, None, train_ids, valid_ids, folder, console)
         self._prompt, self._generator = prompt + "\n", Generator(model, tokenizers.target, settings)
+        while len(tokenizers.target.encode_text(self._prompt)) > settings.block:
+            self._prompt = self._prompt[1:]
 
     def _batches(self, train_ids):
         s = self.settings

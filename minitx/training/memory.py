@@ -33,8 +33,8 @@ def fitted(settings, model, batches, pairs):
 
 def available():
     """Bytes that this process may still take, or None where the system does not say."""
-    limits = [_kilobytes("/proc/meminfo", "MemAvailable:"), _group("memory.max", "memory.current"),
-              _group("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")]
+    limits = [_kilobytes("/proc/meminfo", "MemAvailable:"), _group("memory.max", "memory.current", "memory.stat", "inactive_file"),
+              _group("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file")]
     known = [limit for limit in limits if limit is not None]
     if known:
         return max(0, min(known))
@@ -64,9 +64,10 @@ def _kilobytes(path, name):
         return None
 
 
-def _group(limit, used):
-    """What a container's control group has left, or None: without a limit, or without such groups."""
+def _group(limit, used, statistics, cache):
+    """What a container's control group has left, or None: without a limit, or without such groups. What it uses for files is given back when asked for."""
     try:
-        return int((_GROUPS / limit).read_text()) - int((_GROUPS / used).read_text())
+        left = int((_GROUPS / limit).read_text()) - int((_GROUPS / used).read_text())
     except (OSError, ValueError):
         return None
+    return left + (_kilobytes(_GROUPS / statistics, cache + " ") or 0) // 1024  # there, in bytes

@@ -1,5 +1,6 @@
 """Scores of a model: the loss it is trained on, and how good what it says by itself is."""
 import difflib
+import warnings
 from collections import Counter
 
 import numpy as np
@@ -59,7 +60,9 @@ def score(model, batches):
 def translate(model, tokenizers, sources, beam=1):
     """The model's translations of source texts, in their order; both in the form of the text that it was trained on."""
     training = model.training
-    results = Translator(model, tokenizers).translate(sources, beam, tokenised=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "a sentence of .* is cut")  # which the start of the run has told
+        results = Translator(model, tokenizers).translate(sources, beam, tokenised=True)
     model.train(training)
     return results
 

@@ -1,6 +1,7 @@
 """A training run from start to end, in one folder: what is learnt, by what model, and how the run is stopped and resumed."""
 import contextlib
 import os
+import re
 import shlex
 import signal
 import threading
@@ -80,8 +81,10 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
 
 
 def _machine(device):
-    """What the run computes on."""
-    return threads.describe() | ({"cuda": gpu.describe().get("gpu 0", "yes")} if device == "cuda" else {})
+    """What the run computes on, and CUDA or why not."""
+    if device == "cuda":
+        return threads.describe() | {"cuda": gpu.describe().get("gpu 0", "yes")}
+    return threads.describe() | {"cuda": (gpu.missing() or "there is one: --device cuda").partition(";")[0]}
 
 
 def _kernels(settings):
@@ -100,15 +103,16 @@ def _kernels(settings):
 def _new_folder(settings, out, overwrite):
     if out is None:
         file = settings.tgt or settings.tsv or settings.text
-        name = settings.pair if file is None else Path(file).name.split(".")[0]
+        name = settings.pair if file is None else Path(file).name.lstrip(".").split(".")[0] or "own"
         folder, number = RunFolder(Path("runs") / name), 1
         while folder.exists():
             number += 1
             folder = RunFolder(Path("runs") / f"{name}-{number}")
         return folder
     folder = RunFolder(out)
-    if folder.path.exists() and not folder.path.is_dir():
-        raise UserError(f"out: {out} is a file; name a folder")
+    for place in (folder.path, *folder.path.parents):
+        if place.exists() and not place.is_dir():
+            raise UserError(f"out: {place} is a file; name a folder")
     if folder.exists() and not overwrite:
         raise UserError(f"out: {out} already holds a run; go on with it: --resume {out}; or replace it: --out {out} --overwrite")
     return folder
@@ -149,8 +153,14 @@ def _stop_at_ctrl_c(trainer):
 
 
 def _next_command(folder, settings, example="..."):
-    run = shlex.quote(os.path.relpath(folder.path))
-    return f'minitx translate {run} "{example}"' if settings.text is None else f'minitx generate {run} --prompt "{example}"'
+    run, example = shlex.quote(os.path.relpath(folder.path)), _quoted(example)
+    return f"minitx translate {run} {example}" if settings.text is None else f"minitx generate {run} --prompt {example}"
+
+
+def _quoted(text):
+    """As a shell, and then minitx, takes it for this text: in the quotes that people type, where nothing in it means something there."""
+    text = text.lstrip("-").lstrip()
+    return shlex.quote(text) if re.search(r'["$`\\!]', text) else f'"{text}"'
 
 
 def _version():

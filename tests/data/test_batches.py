@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from minitx.data.batches import Batches, drop_long, length_batches, make_batch, permutation
+from minitx.data.batches import Batches, length_batches, make_batch, permutation
 from minitx.errors import UserError
 
 
@@ -85,13 +85,6 @@ def test_a_sentence_longer_than_the_model_takes_is_named(side, pair):
     Batches(pairs, 100, max_length=9)
     with pytest.raises(UserError, match=f"the {side} of pair 2 has 9 tokens, <eos> counted, but max_length is 8"):
         Batches(pairs, 100, max_length=8)
-
-
-def test_pairs_that_are_too_long_can_be_left_out():
-    pairs = [([4] * 7, [4]), ([5] * 8, [5]), ([6], [6] * 8), ([7] * 7, [7] * 7)]
-    kept, dropped = drop_long(pairs, max_length=8)
-    assert kept == [pairs[0], pairs[3]] and dropped == 2
-    Batches(kept, 100, max_length=8)
 
 
 def test_less_than_a_twentieth_is_padding_on_either_side():

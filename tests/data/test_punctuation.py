@@ -1,11 +1,12 @@
 """Punctuation apart from words, and joined again: there and back, and as the files of Multi30k have it."""
+import os
 from pathlib import Path
 
 import pytest
 
 from minitx.data.punctuation import Punctuation
 
-MULTI30K = Path("/work/shared/data/multi30k")
+MULTI30K = Path(os.environ.get("MINITX_MULTI30K", "multi30k"))
 
 PEOPLE_WRITE = [
     ("A dog, a cat.", "A dog , a cat ."),
@@ -39,6 +40,11 @@ def test_french_apostrophes_stay_with_what_is_before_them():
 
 def test_hyphens_of_other_versions_of_the_scripts_are_joined():
     assert Punctuation().join("a well @-@ known dog .") == "a well-known dog."
+    assert Punctuation().split("a well @-@ known dog .") == "a well-known dog ."
+    form = Punctuation.of(["a well @-@ known dog .", "a cat ."])
+    assert form == Punctuation(hyphens=True)
+    assert form.split("A well-known, 20-year-old dog - yes.") == "A well @-@ known , 20 @-@ year @-@ old dog - yes ."
+    assert form.split(form.split("a well-known dog.")) == "a well @-@ known dog ."
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ def test_the_form_of_a_text_is_seen(lines, form):
     assert Punctuation.of(lines) == form
 
 
-@pytest.mark.skipif(not MULTI30K.exists(), reason=f"the texts in {MULTI30K} are not part of minitx")
+@pytest.mark.skipif(not MULTI30K.exists(), reason="Multi30k is not part of minitx; MINITX_MULTI30K names its folder")
 @pytest.mark.parametrize("language", ["en", "de"])
 def test_multi30k_is_split_as_its_published_files_are(language):
     raw, published = ((MULTI30K / f"val.{name}{language}").read_text(encoding="utf-8").splitlines() for name in ("", "lc.norm.tok."))

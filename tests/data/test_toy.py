@@ -178,6 +178,11 @@ def test_a_meaning_is_said_right(scene, en, es, ko, zh):
     assert (said["en"], said["es"], said["ko"], said["zh"]) == (en, es, ko, zh)
 
 
+@pytest.mark.parametrize("adjective, article", [("useful", "a"), ("expensive", "an"), ("old", "an")])
+def test_a_or_an_goes_by_the_sound(adjective, article):
+    assert str(english.realise(Scene(Identity(None, noun("book", KIND, adjective=adjective))))) == f"this is {article} {adjective} book"
+
+
 @pytest.mark.parametrize(
     ("dictionary", "present", "past", "prospective", "modifier"),
     [

@@ -25,6 +25,15 @@ def test_the_mean_is_of_the_last_epochs(tmp_path):
     assert not list((tmp_path / "last").iterdir())
 
 
+def test_an_update_that_spans_epochs_leaves_the_end_of_the_last(tmp_path):
+    average = EpochAverage(tmp_path, 5)
+    for epoch in (2, 4, 6, 8, 9):
+        average.add(epoch, {"w": np.full(2, epoch, np.float32)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-6.safetensors", "epoch-8.safetensors", "epoch-9.safetensors"]
+    mean, epochs = average.mean(9)
+    assert epochs == 3 and mean["w"].tolist() == [np.float32(23 / 3)] * 2
+
+
 def test_a_short_run_averages_the_epochs_there_are(tmp_path):
     average = EpochAverage(tmp_path, 10)
     average.add(1, {"w": np.ones(3, np.float32)})

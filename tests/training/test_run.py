@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import threading
 
 import numpy as np
@@ -19,7 +20,7 @@ from minitx.run_folder import RunFolder, read_safetensors, save_safetensors
 from minitx.presets import choose_resumed
 from minitx.settings import Settings
 from minitx.training.evaluate import evaluate
-from minitx.training.run import Interrupted, _kernels, train
+from minitx.training.run import Interrupted, _kernels, _next_command, train
 
 from .small import At, Stopped, files_of, kill, metrics_of, record_of, small_settings, small_text_settings
 
@@ -298,8 +299,19 @@ def test_without_a_name_runs_are_numbered(straight, tmp_path, monkeypatch):
     settings = straight[0].replace(steps=1)
     assert [str(train(settings, console=At())) for _ in range(2)] == [os.path.join("runs", "tgt"), os.path.join("runs", "tgt-2")]
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(UserError, match="file is a file; name a folder"):
-        train(settings, out=tmp_path / "file")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(UserError, match="file is a file; name a folder"):
+            train(settings, out=out)
+    shutil.copy(settings.tgt, tmp_path / ".hidden.txt")
+    assert str(train(settings.replace(tgt=str(tmp_path / ".hidden.txt")), console=At())) == os.path.join("runs", "hidden")
+
+
+@pytest.mark.parametrize("sentence, typed", [
+    ("the cat", '"the cat"'), ("it's a cat", '"it\'s a cat"'), ('"Stop" for $5 (`date`)!', "'\"Stop\" for $5 (`date`)!'"), ("- Hello", '"Hello"')])
+def test_the_next_command_can_be_pasted_into_a_shell(sentence, typed):
+    assert _next_command(RunFolder("runs/x"), Settings(), sentence) == f"minitx translate runs/x {typed}"
+    said = subprocess.run(["sh", "-c", f"printf %s {typed}"], capture_output=True, encoding="utf-8", check=True).stdout
+    assert said == sentence.removeprefix("- ")
 
 
 # The user's files
@@ -321,6 +333,14 @@ def test_other_text_than_the_run_was_started_with_is_refused(tmp_path):
     with pytest.raises(UserError, match="src.txt is not the file that the run was started with; name the right one with --src"):
         resume(run)
     assert files_of(run) == before
+
+
+def test_text_that_the_run_was_started_without_is_refused(tmp_path):
+    settings, run = stopped_run(tmp_path)
+    with pytest.raises(UserError, match="valid_src: the run was started without such text, and goes on without it; drop --valid-src"):
+        resume(run, valid_src=settings.src, valid_tgt=settings.tgt)
+    with pytest.raises(UserError, match="drop --text"):
+        resume(run, text=settings.src)
 
 
 def test_text_that_has_moved_is_named_again(straight, tmp_path):

@@ -150,7 +150,7 @@ def _determiner(phrase: NounPhrase, following: str) -> list[Word]:
     number = [Word(NUMBERS["en"][phrase.count - 1], ("counting",))] if phrase.count > 1 else []
     match phrase.determiner:
         case Determiner.A | Determiner.KIND if phrase.count == 1:
-            return [Word("an" if following[0] in "aeiou" else "a", ("a or an",))]
+            return [Word("an" if following[0] in "aeiou" and not following.startswith("us") else "a", ("a or an",))]  # a useful
         case Determiner.A if phrase.count == SEVERAL:
             return [Word("some", ("counting",))]
         case Determiner.THE:
