@@ -178,7 +178,7 @@ def test_a_meaning_is_said_right(scene, en, es, ko, zh):
     assert (said["en"], said["es"], said["ko"], said["zh"]) == (en, es, ko, zh)
 
 
-@pytest.mark.parametrize("adjective, article", [("useful", "a"), ("expensive", "an"), ("old", "an")])
+@pytest.mark.parametrize("adjective, article", [("useful", "a"), ("expensive", "an")])
 def test_a_or_an_goes_by_the_sound(adjective, article):
     assert str(english.realise(Scene(Identity(None, noun("book", KIND, adjective=adjective))))) == f"this is {article} {adjective} book"
 
