@@ -14,10 +14,11 @@ class Optimizer:
     """What all optimizers share: the flat arrays, `zero_grad`, clipping, and a state that can be saved.
 
     Args:
-        parameters: Tensors that require a gradient. Those with two or more axes (matrices) come first in the flat arrays; `n_matrices` numbers.
+        parameters: leaf Tensors. Those with two or more axes (matrices) come first in the flat arrays; `n_matrices` numbers. One whose `grad` is None stays
+            as it is in a step, and so do its moments: it was not used, or is frozen.
         learning_rate: of the next `step`; change the attribute as a schedule asks.
 
-    Raises ValueError for no parameters, and for those of several dtypes or on several devices.
+    Raises ValueError for no parameters, for those of several dtypes or on several devices, and for results of operations.
     """
 
     moments = ()  # names of the flat arrays that a step keeps
@@ -26,6 +27,9 @@ class Optimizer:
         parameters = sorted(parameters, key=lambda parameter: parameter.ndim < 2)
         if not parameters:
             raise ValueError("optimizer: there are no parameters; does any Tensor require a gradient?")
+        for parameter in parameters:
+            if parameter.node is not None:
+                raise ValueError(f"optimizer: a Tensor of shape {parameter.shape} is the result of {parameter.node.op.name}, and only leaves are moved")
         dtypes = sorted({parameter.dtype.name for parameter in parameters})
         if len(dtypes) > 1:
             raise ValueError(f"optimizer: the parameters are {' and '.join(dtypes)}; give them one dtype, as model.to({dtypes[0]!r}) does")
@@ -35,12 +39,13 @@ class Optimizer:
         size = sum(parameter.size for parameter in parameters)
         self.n_matrices = sum(parameter.size for parameter in parameters if parameter.ndim >= 2)
         self.data, self.grad = (like(parameters[0].data, shape=(size,)) for like in (np.empty_like, np.zeros_like))  # where the parameters are
-        start = 0
+        start, self._pieces = 0, []  # of the flat arrays, and the buffer of the gradient
         for parameter in parameters:
             piece = slice(start, start + parameter.size)
             self.data[piece] = parameter.data.reshape(-1)
             parameter.data = self.data[piece].reshape(parameter.shape)
             parameter.grad_buffer = Tensor(self.grad[piece].reshape(parameter.shape))
+            self._pieces.append((piece, parameter.grad_buffer))
             start = piece.stop
         self.state = {name: np.zeros_like(self.grad) for name in self.moments}
 
@@ -64,8 +69,12 @@ class Optimizer:
         Returns the norm before clipping (Pascanu et al. 2013), or None without.
         """
         norm, scale = self.clipping(clip) if clip else (self._gather(), 1.0)
+        unused = [piece for parameter, (piece, _) in zip(self.parameters, self._pieces) if parameter.grad is None]
+        kept = [(array, piece, array[piece].copy()) for piece in unused for array in (self.data, *self.state.values())]
         self.steps += 1
         self.update(scale)
+        for array, piece, values in kept:
+            array[piece] = values
         return norm
 
     def update(self, scale):
@@ -86,9 +95,9 @@ class Optimizer:
 
     def _gather(self):
         """See that the flat gradient is complete: a parameter that was not used has none, and one set by hand lies elsewhere."""
-        for parameter in self.parameters:
-            if parameter.grad_buffer is None:
-                raise RuntimeError("optimizer: its model was moved or changed its dtype since; make the optimizer after model.to(...)")
+        for parameter, (_, buffer) in zip(self.parameters, self._pieces):
+            if parameter.grad_buffer is not buffer:
+                raise RuntimeError("optimizer: its model was moved, changed its dtype or was given to another optimizer since; make the optimizer after that")
             if parameter.grad is None:
                 parameter.grad_buffer.data[...] = 0
             elif parameter.grad is not parameter.grad_buffer:
@@ -96,19 +105,21 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """p ← p − learning_rate · v, with v ← momentum · v + gradient (Sutskever et al. 2013, PyTorch's form)."""
+    """p ← p − learning_rate · v, with v ← momentum · v + gradient + weight_decay · p (Sutskever et al. 2013, PyTorch's form)."""
 
     moments = ("velocity",)
 
-    def __init__(self, parameters, learning_rate=0.01, momentum=0.0):
+    def __init__(self, parameters, learning_rate=0.01, momentum=0.0, weight_decay=0.0):
         super().__init__(parameters, learning_rate)
-        self.momentum = momentum
+        self.momentum, self.weight_decay = momentum, weight_decay
 
     def update(self, scale):
         """One step."""
         velocity = self.state["velocity"]
         velocity *= self.momentum
         velocity += self.grad * scale
+        if self.weight_decay:
+            velocity += self.weight_decay * self.data
         self.data -= velocity * float(self.learning_rate)
 
 

@@ -79,6 +79,14 @@ def test_sgd_with_momentum_is_a_running_sum():
         np.testing.assert_allclose(parameter.data, value, rtol=1e-13)
 
 
+def test_the_weight_decay_of_sgd_is_added_to_the_gradient():
+    ours = Parameter(np.array([2.0, -4.0]))
+    optimizer = optim.SGD([ours], 0.1, weight_decay=0.5)
+    (ours * 3).sum().backward()
+    optimizer.step()
+    np.testing.assert_allclose(ours.data, [2 - 0.1 * (3 + 1), -4 - 0.1 * (3 - 2)])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
 def test_parameters_keep_their_values_shapes_and_dtype(kind, dtype):
@@ -108,7 +116,7 @@ def test_backward_writes_straight_into_the_flat_gradient():
         assert layer.weight.grad is None
 
 
-def test_a_parameter_that_was_not_used_counts_as_gradient_zero():
+def test_a_parameter_that_was_not_used_counts_as_gradient_zero_in_the_norm():
     used, unused = Parameter(np.ones(2)), Parameter(np.ones(3))
     optimizer = optim.SGD([used, unused], 0.1)
     for _ in range(2):
@@ -220,5 +228,38 @@ def test_a_model_that_moved_behind_its_optimizer_is_told():
     model.to("float32")
     optimizer.step()  # nothing moved
     model.to("float64")
-    with pytest.raises(RuntimeError, match="make the optimizer after model.to"):
+    with pytest.raises(RuntimeError, match="its model was moved, changed its dtype or was given to another optimizer"):
         optimizer.step()
+
+
+def test_two_optimizers_cannot_share_a_parameter():
+    parameter = Parameter(np.ones(2))
+    first, second = optim.Adam([parameter]), optim.SGD([parameter])
+    (parameter * 3).sum().backward()
+    with pytest.raises(RuntimeError, match="was given to another optimizer"):
+        first.step()
+    second.step()
+    assert (parameter.data < 1).all()
+
+
+def test_what_was_computed_is_not_moved():
+    with pytest.raises(ValueError, match=r"a Tensor of shape \(2,\) is the result of multiply, and only leaves are moved"):
+        optim.SGD([Parameter(np.ones(2)) * 2])
+
+
+@pytest.mark.parametrize("make", [
+    lambda parameters: optim.SGD(parameters, 0.1, momentum=0.9, weight_decay=0.1), lambda parameters: optim.Adam(parameters, 0.1, weight_decay=0.1),
+    lambda parameters: optim.AdamW(parameters, 0.1)], ids=["sgd", "adam", "adamw"])
+def test_a_parameter_without_a_gradient_stays_and_so_do_its_moments(make):
+    used, other = Parameter(np.ones((2, 2))), Parameter(np.ones((3, 3)))
+    optimizer = make([used, other])
+    (used.sum() + (other * other).sum()).backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    before, moments = other.data.copy(), {name: array.copy() for name, array in optimizer.state.items()}
+    other.requires_grad_(False)
+    (used * 3).sum().backward()
+    optimizer.step()
+    assert np.array_equal(other.data, before) and not np.array_equal(used.data, np.ones((2, 2)))
+    for name, array in optimizer.state.items():
+        assert np.array_equal(array[4:], moments[name][4:]) and not np.array_equal(array[:4], moments[name][:4])

@@ -202,7 +202,9 @@ def _run_hooks(hooks, g):
         tensor = g if isinstance(g, graph._Tensor) else graph._Tensor(np.asarray(g) if isinstance(g, np.generic) else g)  # of 0 axes, a NumPy scalar
         result = hook(tensor)
         if result is not None:
-            g = result if isinstance(g, graph._Tensor) else getattr(result, "data", result)
+            if np.shape(result) != tensor.shape:
+                raise RuntimeError(f"backward: a hook returned shape {np.shape(result)} for a gradient of shape {tensor.shape}; it must keep the shape")
+            g = result.data if isinstance(result, graph._Tensor) and not isinstance(g, graph._Tensor) else result
     return g
 
 

@@ -130,15 +130,15 @@ def checkpoint(function, *inputs):
             mode.monitor.recorded(out.node)
     if not shapes:
         return out
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    return tuple(part.reshape(shape) for part, shape in zip(ops.split(out, ends[:-1]), shapes))
+    ends = np.cumsum([int(np.prod(shape)) for shape, _ in shapes])
+    return tuple(part.reshape(shape).astype(dtype) for part, (shape, dtype) in zip(ops.split(out, ends[:-1]), shapes))
 
 
 def _packed(function, inputs, shapes):
-    """The function's Tensor; or its tuple of Tensors end to end in one, with their shapes put in `shapes`."""
+    """The function's Tensor; or its tuple of Tensors end to end in one, with their shapes and dtypes put in `shapes`."""
     out = function(*inputs)
     if isinstance(out, tuple):
-        shapes[:] = [part.shape for part in out]
+        shapes[:] = [(part.shape, part.dtype) for part in out]
         out = ops.concatenate([part.reshape(-1) for part in out])
     return _tensors("checkpoint", out)[0]
 

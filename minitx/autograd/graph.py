@@ -173,7 +173,7 @@ class Op:
         if not isinstance(out, np.ndarray):
             out = _as_array(self, out)
         tensor = _Tensor(out)
-        if out.base is not None:
+        if out.base is not None or arrays and out is arrays[0]:
             _share_version(tensor, args)
         if recording and out.dtype.kind == "f":
             tensor.requires_grad = True
@@ -299,7 +299,7 @@ def _share_version(tensor, args):
     """A view shares the cell of what it looks into, so that a write through either is seen by both."""
     base = tensor.data.base
     for arg in args:
-        if isinstance(arg, _Tensor) and (base is arg.data or base is arg.data.base):
+        if isinstance(arg, _Tensor) and (arg.data is tensor.data or base is not None and (base is arg.data or base is arg.data.base)):
             tensor.version = _guard(arg)
             return
 
@@ -337,7 +337,7 @@ def _explain(op, arrays, static, error):
     hint = next((f"; {hint}" for part, hint in _HINTS.items() if part in message), "")
     mixed = devices.mixed(op.name, op.tensors, arrays)
     text = mixed or message if mixed or message.startswith(op.name + ":") and not hint else f"{op.name}({shapes}{options}): {message.removeprefix(op.name + ': ')}{hint}"
-    return type(error)(text)
+    return (TypeError if isinstance(error, TypeError) else type(error))(text)  # NumPy's own take other arguments
 
 
 _HINTS = {"gufunc signature": "the last axis of the first must be as long as the last but one of the second; is one to be transposed (.mT)?",

@@ -157,6 +157,8 @@ class Tensor:
         if self.node is not None:
             raise RuntimeError(f"requires_grad_: only a leaf can be switched, and this Tensor was made by {self.node.op.name}; use .detach()")
         _check_differentiable(self.data, requires_grad)
+        if requires_grad and self.version and self.version[0] == graph.EXPOSED:  # a writable array of it is about
+            self.data, self.version = self.data.copy(), None
         self.requires_grad = requires_grad
         return self
 
@@ -242,10 +244,17 @@ _COMPARISONS = {"eq": ops.equal, "ne": ops.not_equal, "lt": ops.less, "le": ops.
 
 
 def _operators(name, op):
-    """`x + y` and, where x is something else, `y` asked to do it. (`x += y` makes a new Tensor: a graph has no in-place arithmetic.)"""
+    """`x + y` and, where x is something else, `y` asked to do it. `x += y` makes a new Tensor, but of a leaf under no_grad: there it is a step of training."""
+    def in_place(self, other):
+        if not self.requires_grad or self.node is not None or graph.mode.recording:
+            return op(self, other)
+        self[...] = op(self, other)
+        return self
+
     setattr(Tensor, f"__{name}__", lambda self, other: op(self, other))
     if name in _ARITHMETIC:
         setattr(Tensor, f"__r{name}__", lambda self, other: op(other, self))
+        setattr(Tensor, f"__i{name}__", in_place)
 
 
 for _name, _op in {**_ARITHMETIC, **_COMPARISONS}.items():

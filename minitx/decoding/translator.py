@@ -188,7 +188,7 @@ class Translator:
 
     def _source_ids(self, texts):
         """Ids of each text, as many as the model takes beside <eos>."""
-        room = self.model.max_length - 1
+        room = self._speaker.max_length - 1
         sentences = self.tokenizers.source.encode_batch(texts)
         for text, ids in zip(texts, sentences):
             if len(ids) > room:

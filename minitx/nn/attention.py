@@ -63,6 +63,8 @@ class MultiHeadAttention(Module):
         `lengths` (batch,): how many positions of what is attended to are real. `cache`: a `KeyValueCache`, for decoding step by step; with one, x may
         have several rows for each of the memory, one behind the other, which are hypotheses about the same sentence.
         """
+        if causal and memory is not None:
+            raise ValueError("causal: a memory is another sequence, all of which may be seen; drop causal")
         if cache is not None:
             return self.out_proj(self._cached(x, memory, cache, lengths))
         p = self.dropout if self.training else 0.0

@@ -111,11 +111,12 @@ class Module:
         missing, unknown = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
         if missing or unknown:
             raise ValueError(f"load_state_dict: {len(missing)} missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}; is this the state of another model?")
+        arrays = {name: value.data if isinstance(value, Tensor) else value for name, value in state.items()}
         for name, value in own.items():
-            array = state[name].data if isinstance(state[name], Tensor) else state[name]
-            if array.shape != value.shape:
-                raise ValueError(f"load_state_dict: {name} has shape {array.shape} but this model's has {value.shape}; were the settings different?")
-            value.data[...] = devices.place(array, value.data)
+            if arrays[name].shape != value.shape:
+                raise ValueError(f"load_state_dict: {name} has shape {arrays[name].shape} but this model's has {value.shape}; were the settings different?")
+        for name, value in own.items():
+            value.data[...] = devices.place(arrays[name], value.data)
         return self
 
     def to(self, where):

@@ -63,7 +63,7 @@ for name in "negative square exp expm1 sin cos tanh sigmoid erf silu softplus id
 for name in "sqrt log log1p".split():
     for shapes in ONE:
         add(name, shapes, positive)
-for name in "abs relu sign floor ceil round".split():
+for name in "abs relu sign floor ceil trunc rint round".split():
     for shapes in ONE:
         add(name, shapes, spaced)
 for name in "add subtract multiply".split():
@@ -184,7 +184,7 @@ for subscripts, shapes in [("ij,jk->ik", ((2, 3), (3, 4))), ("bij,bjk", ((2, 2, 
                            ("...i,...i->...", ((2, 3), (3,))), ("ii->i", ((3, 3),)), ("ii", ((3, 3),)),
                            ("ij->", ((2, 3),)), ("i,j->ij", ((2,), (3,))), ("ij,jk,kl->il", ((2, 3), (3, 2), (2, 2))),
                            ("iij,j->i", ((2, 2, 3), (3,))),
-                           ("ij->j", ((0, 3),)), ("ij->ji", ((2, 3),)), (",i->i", ((), (3,)))]:
+                           ("ij->j", ((0, 3),)), ("ij,ij", ((1, 3), (2, 3))), ("i,ij->j", ((1,), (2, 3))), ("ij->ji", ((2, 3),)), (",i->i", ((), (3,)))]:
     add("einsum", shapes, function=lambda *xs, subscripts: ops.einsum(subscripts, *xs), subscripts=subscripts)
 for shapes, axes in [(((2, 3), (3, 4)), 1), (((2, 3), (2, 3)), 2), (((2,), (3,)), 0),
                      (((2, 3, 4), (4, 3)), ([1, 2], [1, 0])), (((0, 3), (3, 2)), 1)]:

@@ -180,6 +180,8 @@ class TestCheckpoint:
 
     def test_several_outputs_constants_and_integers(self):
         x = tensor(X, requires_grad=True)
+        first, second = checkpoint(lambda x: (x * 2, np.argmax(x, axis=-1)), tensor(X, np.float32, requires_grad=True))
+        assert (first.dtype, second.dtype, second.requires_grad) == (np.float32, np.int64, False)
         a, b = checkpoint(lambda x, y, rows: (x[rows] * y, np.sum(x)), x, 3.0, np.array([1]))
         assert a.shape == (1, 3) and b.shape == ()
         (a.sum() + b).backward()

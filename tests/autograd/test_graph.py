@@ -231,6 +231,26 @@ class TestInPlace:
         y.backward()
         assert x.grad.tolist() == [1.0] * 3
 
+    def test_nor_where_the_gradient_was_asked_for_afterwards(self):
+        x = tensor([1.0, 2.0])
+        outside = x.numpy()
+        loss = (x.requires_grad_() * x).sum()
+        outside[0] = 9.0
+        assert gradients([loss], [x], create_graph=True)[0].tolist() == [2.0, 4.0]
+
+    def test_an_operation_that_gives_back_its_input_shares_its_fate(self, x):
+        @op
+        def reverse(x):
+            return x
+
+        reverse.vjp(lambda g: -g)
+        y = reverse(x)
+        loss = (y * y).sum()
+        with no_grad():
+            x[0] = 7.0
+        with pytest.raises(RuntimeError, match="multiply: a tensor that it kept .* was changed in place"):
+            loss.backward()
+
     def test_an_array_that_a_graph_needs_is_handed_out_read_only(self, x):
         w = tensor(np.ones(3))
         y = x * w
@@ -287,6 +307,14 @@ class TestHooks:
         x.register_hook(lambda g: g * 10.0)
         (y + y).sum().backward()
         assert seen == [[2.0] * 3] and x.grad.tolist() == [20.0] * 3
+
+    def test_it_may_return_an_array_of_the_same_shape_and_no_other(self, x):
+        x.register_hook(lambda g: g.numpy() * 2)
+        x.sum().backward()
+        assert x.grad.tolist() == np.full(x.shape, 2.0).tolist()
+        x.register_hook(lambda g: np.ones(5))
+        with pytest.raises(RuntimeError, match=r"a hook returned shape \(5,\) for a gradient of shape"):
+            x.sum().backward()
 
     def test_the_gradient_of_a_number_arrives_as_a_tensor_like_any_other(self):
         seen = []
@@ -354,6 +382,18 @@ class TestThreads:
         leave.set()
         thread.join()
         assert results == [False]
+
+
+def test_under_no_grad_a_leaf_is_moved_in_place(x):
+    same, before = x, x.data.copy()
+    x.sum().backward()
+    with no_grad():
+        for leaf in [x]:
+            leaf -= 0.5 * leaf.grad
+    assert x is same and x.requires_grad and np.array_equal(x.data, before - 0.5)
+    y = x
+    y *= 2  # where it would be recorded, a new Tensor
+    assert y is not x and y.node is not None
 
 
 def test_no_grad_is_a_decorator_and_ends_with_an_error(x):

@@ -175,6 +175,39 @@ def test_numpy_functions_without_a_gradient_here_say_what_to_do(t):
         np.add.accumulate(t)
 
 
+@pytest.mark.parametrize("call, error", [
+    (lambda t: ops.tensordot(t, np.ones((3, 2)), 2), "tensordot: axes .* are summed together"),
+    (lambda t: np.vdot(t, np.ones(1)), "mismatch"),
+    (lambda t: np.take_along_axis(t, np.array([0, 1, 0]), axis=0), "indices have 1 axes but x has 2"),
+    (lambda t: np.split(t, -1), "do not divide into -1"),
+])
+def test_what_numpy_refuses_is_refused(t, call, error):
+    with pytest.raises(ValueError, match=error):
+        call(t)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t: np.take(t, [True, False, True], axis=1), lambda t: t[[]], lambda t: t[:, []], lambda t: np.take(t, [], axis=0),
+    lambda t: np.sort(t, kind="stable"), lambda t: np.argsort(t, kind="stable"), lambda t: np.tile(t, np.array([2, 1])), lambda t: np.trunc(t),
+    lambda t: np.rint(t), lambda t: np.vdot(t, t), lambda t: np.linalg.norm(t, ord=2, axis=np.int64(1)),
+    lambda t: np.clip(t.astype(np.float32), -1, 1)], ids=range(12))
+def test_what_numpy_takes_is_taken(t, call):
+    got, expected = call(t), call(t.data)
+    assert got.dtype == expected.dtype
+    np.testing.assert_allclose(got.data, expected)
+
+
+def test_a_numpy_number_is_as_weak_as_a_plain_one(t):
+    assert np.clip(t.astype(np.float32), np.float64(-1), np.float64(1)).dtype == np.float32
+
+
+def test_arrays_may_be_named_and_strings_are_no_numbers(t):
+    assert np.allclose(t.data, b=t) and np.array_equal(a1=t.data, a2=t)
+    for wrong in (lambda: t + "a", lambda: t == "a"):
+        with pytest.raises(TypeError, match="did not contain a loop"):
+            wrong()
+
+
 def test_minitx_offers_operations_and_not_the_files_they_are_in():
     assert {"exp", "reshape", "relu", "logsumexp"} <= set(dir(minitx))
     assert not {"np", "NUMPY", "elementwise", "shape", "indexing", "to_device"} & set(dir(minitx))

@@ -150,6 +150,12 @@ def test_an_ensemble_of_twins_translates_as_each_of_them(translator):
         np.testing.assert_allclose([score for _, score in one], [score for _, score in other], rtol=1e-6)
 
 
+def test_an_ensemble_reads_as_much_as_its_shortest_member(translator):
+    both = Translator(translator.model, translator.tokenizers, ensemble=[small_model(translator.tokenizers, max_length=4)])
+    with pytest.warns(UserWarning, match="is cut to the 3 that the model takes"):
+        assert isinstance(both.translate(max(TEXTS, key=len)), str)
+
+
 def test_an_ensemble_says_the_words_of_the_highest_mean_probability(translator):
     models = [small_model(translator.tokenizers, seed=seed, n_layers=layers).eval() for seed, layers in ((1, 2), (5, 1), (7, 2))]
     both, (source, lengths) = Ensemble(models), padded([[5, 6, 2], [4, 2]])

@@ -122,3 +122,8 @@ def test_wrong_inputs_are_named():
         cpu.layer_norm(np.zeros((2, 3), np.int64))
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(3, 2\)"):
         cpu.add_layer_norm(x, np.zeros((3, 2), np.float32))
+
+
+def test_two_dtypes_are_refused():
+    with pytest.raises(TypeError, match="layer_norm: x is float64, weight float32; make them the same with .astype"):
+        cpu.layer_norm(np.ones((2, 3)), np.ones(3, np.float32))

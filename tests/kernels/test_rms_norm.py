@@ -98,3 +98,8 @@ def test_wrong_inputs_are_named(file):
         file.rms_norm(np.zeros((2, 3), np.int64))
     with pytest.raises(ValueError, match=r"g has shape \(3, 2\) but the input \(2, 3\)"):
         file.rms_norm_backward(np.zeros((3, 2), np.float32), x, None, np.ones(2, np.float32))
+
+
+def test_two_dtypes_are_refused():
+    with pytest.raises(TypeError, match="rms_norm: x is float64, weight float32; make them the same with .astype"):
+        cpu.rms_norm(np.ones((2, 3)), np.ones(3, np.float32))

@@ -79,6 +79,12 @@ def test_the_weights_are_dropped_in_training_only():
     assert np.array_equal(module(X).data, module(X).data)
 
 
+@pytest.mark.parametrize("score", ["scaled-dot", "dot"])
+def test_a_memory_is_never_causal(score):
+    with pytest.raises(ValueError, match="causal: a memory is another sequence, all of which may be seen; drop causal"):
+        MultiHeadAttention(8, 2, score=score)(tensor(np.ones((1, 2, 8), np.float32)), tensor(np.ones((1, 3, 8), np.float32)), causal=True)
+
+
 def test_heads_that_do_not_divide_are_refused():
     with pytest.raises(ValueError, match="3 heads do not divide d_model = 8"):
         MultiHeadAttention(8, 3)

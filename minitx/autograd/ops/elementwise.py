@@ -185,7 +185,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-relu.vjp(lambda g, out: g * (out > 0))
+relu.vjp(lambda g, out: np.where(_values(out) > 0, g, g.dtype.type(0)))  # not g · 0, which is NaN where g is infinite
 
 
 @op
@@ -210,30 +210,6 @@ softplus.vjp(lambda g, x: g * sigmoid(x))
 
 
 @op
-def maximum(x, y):
-    """The larger of x and y. Where they are equal each receives half of the gradient."""
-    return np.maximum(x, y)
-
-
-@maximum.vjp
-def _(g, x, y):
-    share = _share(_values(x) > _values(y), _values(x) == _values(y), g.dtype)
-    return g * share, g * (1 - share)
-
-
-@op
-def minimum(x, y):
-    """The smaller of x and y. Where they are equal each receives half of the gradient."""
-    return np.minimum(x, y)
-
-
-@minimum.vjp
-def _(g, x, y):
-    share = _share(_values(x) < _values(y), _values(x) == _values(y), g.dtype)
-    return g * share, g * (1 - share)
-
-
-@op
 def _clip(x, *, low=None, high=None):
     return np.clip(x, low, high)
 
@@ -242,12 +218,12 @@ def _clip(x, *, low=None, high=None):
 def _(g, x, low, high):
     x = _values(x)
     inside = True if low is None else x >= low
-    return g * (inside if high is None else inside & (x <= high))
+    return np.where(inside if high is None else inside & (x <= high), g, g.dtype.type(0))
 
 
 def clip(x, a_min=None, a_max=None, *, min=None, max=None):
     """x, but not under `a_min` nor over `a_max` (or `min=`, `max=`); a bound that requires a gradient receives that of what it replaced."""
-    low, high = a_min if min is None else min, a_max if max is None else max
+    low, high = (bound.item() if isinstance(bound, np.generic) else bound for bound in (a_min if min is None else min, a_max if max is None else max))
     if getattr(low, "requires_grad", False) or getattr(high, "requires_grad", False):
         x = x if low is None else where(x < low, low, x)
         return x if high is None else where(x > high, high, x)
@@ -308,11 +284,29 @@ def to_device(x, device):
     return x if source == device else _to_device(x, device=device, source=source)
 
 
+def _as_numpy(function, operation, about):
+    """The operation under the name of NumPy's function, and what it says `about` itself."""
+    operation.name = operation.__name__ = function.__name__
+    operation.__doc__ = f"As `np.{function.__name__}`{about}"
+    return operation
+
+
+def _winner(function, wins):
+    """An op that gives one of its two inputs, which then receives all of the gradient: maximum, minimum."""
+    operation = _as_numpy(function, op(lambda x, y: function(x, y)), ". Where x and y are equal each receives half of the gradient.")
+    operation.vjp(lambda g, x, y: (_where_won(g, wins, _values(x), _values(y)), _where_won(g, wins, _values(y), _values(x))))
+    return operation
+
+
+def _where_won(g, wins, one, other):
+    return np.where(wins(one, other), g, np.where(one == other, g * 0.5, g.dtype.type(0)))
+
+
 def _piecewise_constant(function):
     """An op whose gradient is zero wherever it has one: sign, floor, ceil."""
-    operation = _as_numpy(function, op(lambda x: function(x)), ". Its gradient is 0 everywhere, at the jumps too.")
-    operation.vjp(lambda g: g * 0.0)
-    return operation
+    operation = op((lambda x: function(x)) if function.nin == 1 else (lambda x, y: function(x, y)))
+    operation.vjp(lambda g: (np.zeros_like(g),) * function.nin)
+    return _as_numpy(function, operation, ". Its gradient is 0 everywhere, at the jumps too.")
 
 
 def _without_gradient(function):
@@ -321,14 +315,8 @@ def _without_gradient(function):
     return _as_numpy(function, operation, "; without gradient.")
 
 
-def _as_numpy(function, operation, about):
-    """The operation under the name of NumPy's function, and what it says `about` itself."""
-    operation.name = operation.__name__ = function.__name__
-    operation.__doc__ = f"As `np.{function.__name__}`{about}"
-    return operation
-
-
-sign, floor, ceil = map(_piecewise_constant, (np.sign, np.floor, np.ceil))
+maximum, minimum = _winner(np.maximum, np.greater), _winner(np.minimum, np.less)
+sign, floor, ceil, trunc, rint, floor_divide = map(_piecewise_constant, (np.sign, np.floor, np.ceil, np.trunc, np.rint, np.floor_divide))
 equal, not_equal, less, less_equal, greater, greater_equal = map(
     _without_gradient, (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal))
 logical_and, logical_or, logical_not, isnan, isinf, isfinite = map(
@@ -342,16 +330,7 @@ def round(x, *, decimals=0):
     return np.round(x, decimals)
 
 
-round.vjp(lambda g: g * 0.0)
-
-
-@op
-def floor_divide(x, y):
-    """⌊x / y⌋. Its gradient is 0 everywhere."""
-    return x // y
-
-
-floor_divide.vjp(lambda g: (g * 0.0, g * 0.0))
+round.vjp(lambda g: np.zeros_like(g))
 
 
 @op
@@ -366,8 +345,3 @@ mod.vjp(lambda g, x, y, needs: (g, -g * np.floor(_values(x) / _values(y)) if nee
 def _values(x):
     """The plain array of what a mask is made of; masks have no gradient."""
     return x.data if hasattr(x, "requires_grad") else x
-
-
-def _share(first, tie, dtype):
-    """1 where the first input wins, ½ at a tie, 0 where it loses."""
-    return np.where(tie, dtype.type(0.5), first.astype(dtype))

@@ -39,9 +39,10 @@ scatter.vjp(lambda g, index: _getitem(g, index=index))
 def take(x, indices, axis=None):
     """Elements at integer `indices` along `axis`; of the flattened array without one."""
     if axis is None:
-        return getitem(ravel(x), _values(indices))
+        x, axis = ravel(x), 0
     (axis,) = normalize_axis_tuple(axis, x.ndim, "take")
-    return getitem(x, (slice(None),) * axis + (_values(indices),))
+    indices = _frozen(indices, inside=True)
+    return getitem(x, (slice(None),) * axis + (indices.astype(int) if getattr(indices, "dtype", None) == bool else indices,))
 
 
 def take_along_axis(x, indices, axis=-1):
@@ -49,18 +50,20 @@ def take_along_axis(x, indices, axis=-1):
     if axis is None:
         x, axis = ravel(x), 0
     (axis,) = normalize_axis_tuple(axis, x.ndim, "take_along_axis")
+    if np.ndim(_values(indices)) != x.ndim:
+        raise ValueError(f"take_along_axis: indices have {np.ndim(_values(indices))} axes but x has {x.ndim}; they must be alike")
     places = [np.arange(n).reshape([-1 if j == i else 1 for j in range(x.ndim)]) for i, n in enumerate(x.shape)]
     return getitem(x, (*places[:axis], _values(indices), *places[axis + 1:]))
 
 
 @op(differentiable=False)
-def argsort(x, *, axis=-1):
-    """The indices that sort x along `axis`; equal elements keep their order."""
+def argsort(x, *, axis=-1, kind=None):
+    """The indices that sort x along `axis`; equal elements keep their order, whichever `kind` NumPy would take."""
     return np.argsort(x, axis=axis, kind="stable")
 
 
-def sort(x, axis=-1):
-    """Elements in ascending order; equal ones keep theirs, and so do their gradients."""
+def sort(x, axis=-1, kind=None):
+    """Elements in ascending order; equal ones keep theirs, and so do their gradients, whichever `kind` NumPy would take."""
     if axis is None:
         x, axis = ravel(x), 0
     return take_along_axis(x, argsort(x, axis=axis), axis)
@@ -100,12 +103,12 @@ def trace(x, offset=0, axis1=0, axis2=1):
     return diagonal(x, offset, axis1, axis2).sum(axis=-1)
 
 
-def _frozen(index):
-    """The index with Tensors as arrays and arrays copied: the tape keeps it until backward."""
-    if isinstance(index, tuple):
-        return tuple(_frozen(part) for part in index)
+def _frozen(index, inside=False):
+    """The index with Tensors as arrays and arrays copied: the tape keeps it until backward. A list is an array, and so is a tuple inside of the index."""
+    if isinstance(index, tuple) and not inside:
+        return tuple(_frozen(part, inside=True) for part in index)
     index = _values(index)
-    return np.array(index) if isinstance(index, list) else devices.frozen(index)
+    return np.array(index, None if np.size(index) else int) if isinstance(index, (list, tuple)) else devices.frozen(index)
 
 
 def _may_repeat(index):

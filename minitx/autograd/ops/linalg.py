@@ -42,7 +42,7 @@ def _(g, x, y, needs):
 
 @op
 def _einsum(*xs, labels, out_labels):
-    return np.einsum(_subscripts(labels, out_labels), *xs, optimize=len(xs) > 1)
+    return np.einsum(",".join(labels) + "->" + out_labels, *xs, optimize=len(xs) > 1)
 
 
 @_einsum.vjp
@@ -64,7 +64,7 @@ def _(g, xs, labels, out_labels, needs):
                 operands.append(np.eye(size, dtype=dtype))
                 names.append(label + fresh)
                 label = fresh
-            elif not any(label in name for name in names):  # summed over alone: the gradient is the same for all
+            elif all(n == 1 for x, name in zip(operands, names) for n, other in zip(x.shape, name) if other == label):  # the gradient is the same for all
                 operands.append(np.ones(size, dtype))
                 names.append(label)
             target += label
@@ -93,16 +93,14 @@ def einsum(subscripts, *operands, optimize=True):
     return _einsum(*operands, labels=labels, out_labels=right.replace("...", ellipsis))
 
 
-def _subscripts(labels, out_labels):
-    return ",".join(labels) + "->" + out_labels
-
-
 def tensordot(x, y, axes=2):
     """Sum over the last `axes` axes of x and the first of y, or over two given lists of axes."""
     if isinstance(axes, (int, np.integer)):
         axes_x, axes_y = list(range(x.ndim - axes, x.ndim)), list(range(axes))
     else:
         axes_x, axes_y = (normalize_axis_tuple(given, t.ndim, "tensordot") for t, given in zip((x, y), axes))
+    if [x.shape[a] for a in axes_x] != [y.shape[a] for a in axes_y]:
+        raise ValueError(f"tensordot: axes {axes_x} of shape {x.shape} and {axes_y} of {y.shape} are summed together, so they must be of the same lengths")
     keep_x, keep_y = ([a for a in range(t.ndim) if a not in used] for t, used in ((x, axes_x), (y, axes_y)))
     inner = math.prod(x.shape[a] for a in axes_x)
     left = reshape(transpose(x, axes=(*keep_x, *axes_x)), shape=(int(np.prod([x.shape[a] for a in keep_x])), inner))
@@ -131,4 +129,4 @@ def inner(x, y):
 
 def vdot(x, y):
     """The inner product of all elements."""
-    return sum(multiply(reshape(x, shape=(-1,)), reshape(y, shape=(-1,))))
+    return matmul(reshape(x, shape=(-1,)), reshape(y, shape=(-1,)))

@@ -2,7 +2,7 @@
 import numpy as np
 
 from ..graph import op
-from .elementwise import _as_numpy, _values, sqrt, square
+from .elementwise import _as_numpy, _values, square
 
 
 @op
@@ -118,7 +118,7 @@ def norm(x, *, axis=None, keepdims=False):
 @norm.vjp
 def _(g, x, out, axis, keepdims):
     length = _keep(out, x.shape, axis, keepdims)
-    return _keep(g, x.shape, axis, keepdims) * (x / np.where(_values(length) == 0, x.dtype.type(1), length))
+    return _keep(g, x.shape, axis, keepdims) * (x / np.where(_values(length) == 0, x.dtype.type(np.inf), length))
 
 
 def var(x, axis=None, *, ddof=0, keepdims=False):
@@ -128,8 +128,8 @@ def var(x, axis=None, *, ddof=0, keepdims=False):
 
 
 def std(x, axis=None, *, ddof=0, keepdims=False):
-    """The standard deviation, the square root of `var`."""
-    return sqrt(var(x, axis, ddof=ddof, keepdims=keepdims))
+    """The standard deviation, the square root of `var`; its gradient is 0 where all elements are alike."""
+    return norm(x - mean(x, axis=axis, keepdims=True), axis=axis, keepdims=keepdims) / max_(_count(x.shape, axis) - ddof, 0) ** 0.5
 
 
 def _indices(function):

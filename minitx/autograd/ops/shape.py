@@ -112,7 +112,7 @@ def split(x, indices_or_sections, axis=0):
     (axis,) = normalize_axis_tuple(axis, x.ndim, "split")
     n = x.shape[axis]
     if isinstance(indices_or_sections, (int, np.integer)):
-        if n % indices_or_sections:
+        if indices_or_sections < 1 or n % indices_or_sections:
             raise ValueError(f"split: {n} elements along axis {axis} do not divide into {indices_or_sections} equal parts; pass the cutting indices")
         cuts = [n // indices_or_sections * i for i in range(1, indices_or_sections)]
     else:
@@ -161,7 +161,7 @@ def ravel(x):
 
 def tile(x, reps):
     """x repeated as a whole, `reps` times along each axis."""
-    reps = tuple(reps) if isinstance(reps, (tuple, list)) else (reps,)
+    reps = tuple(map(int, np.atleast_1d(reps)))
     ndim = builtins.max(x.ndim, len(reps))
     shape, reps = (1,) * (ndim - x.ndim) + x.shape, (1,) * (ndim - len(reps)) + reps
     once = reshape(x, shape=tuple(e for n in shape for e in (1, n)))  # (1, n0, 1, n1, ...)

@@ -65,6 +65,8 @@ def check(name, x, weight, bias, *alike):
         if vector is not None and vector.shape != x.shape[-1:]:
             raise ValueError(f"{name}: {what} has shape {vector.shape} but rows have {x.shape[-1]} elements; "
                              f"it must be ({x.shape[-1]},)")
+        if vector is not None and vector.dtype != x.dtype:
+            raise TypeError(f"{name}: x is {x.dtype}, {what} {vector.dtype}; make them the same with .astype")
     for other in alike:
         if other is not None and other.shape != x.shape:
             raise ValueError(f"{name}: inputs have shapes {x.shape} and {other.shape}, but are added or multiplied "

@@ -32,5 +32,7 @@ def check(name, x, weight, g=None):
     if weight is not None and weight.shape != x.shape[-1:]:
         raise ValueError(f"{name}: weight has shape {weight.shape} but rows have {x.shape[-1]} elements; "
                          f"it must be ({x.shape[-1]},)")
+    if weight is not None and weight.dtype != x.dtype:
+        raise TypeError(f"{name}: x is {x.dtype}, weight {weight.dtype}; make them the same with .astype")
     if g is not None and g.shape != x.shape:
         raise ValueError(f"{name}: g has shape {g.shape} but the input {x.shape}; they must be alike")
