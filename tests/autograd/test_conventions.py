@@ -90,3 +90,10 @@ def test_repeated_indices_add_up_in_every_way_of_indexing(dtype):
     (x[np.array([0, 0, 2])].sum() + x[[1, 1], [0, 0]].sum() + ops.take(x, np.array([2, 2]), axis=0).sum()
      + ops.take_along_axis(x, np.array([[0, 0]]), axis=1).sum()).backward()
     np.testing.assert_array_equal(x.grad.data, [[2 + 2, 2], [2 + 2, 0], [3 + 2, 3]])
+
+
+@pytest.mark.parametrize("step", [ops.floor, ops.sign, ops.round, lambda x: ops.floor_divide(x, 2.0)], ids=["floor", "sign", "round", "floor_divide"])
+def test_the_zeros_of_a_step_add_to_other_gradients_of_any_order(step):
+    x = tensor([0.5, 2.5], requires_grad=True)
+    (first,) = gradients([ops.sum(step(x) + x * x)], [x], create_graph=True)
+    assert first.tolist() == [1.0, 5.0] and gradients([ops.sum(first)], [x])[0].tolist() == [2.0, 2.0]

@@ -184,10 +184,10 @@ def _(name, rng, pick):
     return getattr(ops, name)(x.ours), getattr(torch, name)(x.theirs), ""
 
 
-@operation("floor", "ceil", "round")
+@operation("floor", "ceil", "trunc", "rint", "round")
 def _(name, rng, pick):
     x = pick(lambda x: x.apart(np.round(2 * x.array) / 2))
-    return getattr(np, name)(x.ours) + x.ours, getattr(torch, name)(x.theirs) + x.theirs, " + x"
+    return getattr(np, name)(x.ours) + x.ours, {"rint": torch.round}.get(name, getattr(torch, name, None))(x.theirs) + x.theirs, " + x"
 
 
 @operation("clip")
