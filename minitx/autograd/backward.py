@@ -49,26 +49,37 @@ def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_gr
 def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
     """Walk the graph from the roots. Leaves collect into `.grad` when `targets` is None; otherwise return the gradients of the targets.
 
+    In essence:
+
+        pending = {root: seed}
+        for node in order:                                       # the last created first
+            g = pending.pop(node)
+            for parent, gradient in zip(node.parents, node.gradients(g)):
+                pending[parent] += gradient                      # 0 before the first
+
+    What makes it longer: gradients of broadcast inputs are summed, those that nobody else holds are added to in place, memory goes as soon as it can, and
+    hooks, monitors, writes and optimizers' buffers are seen to.
+
     With `since`, a creation order, only nodes made from then on are walked: what arrives at older targets is a part of their gradient (no hooks run).
     """
     wanted = None if targets is None else {key: None for key in targets}
     lowest = since or (0 if targets is None else min((key.order if isinstance(key, Node) else 0) for key in targets))
     order = reachable(roots, lowest)
     reached = None if lowest == 0 else set(order)
-    pending, own = {}, set()  # gradients on their way, by node; those in `own` are held by nobody else
+    pending, alone = {}, set()  # gradients on their way, by node; those in `alone` are held by nobody else
     leaves = {}
 
     def deliver(parent, gradient, unshared=False):
         if parent not in pending:
             pending[parent] = gradient
-        elif parent in own:
+        elif parent in alone:
             pending[parent] += gradient
             return
         else:
             pending[parent] = pending[parent] + gradient
             unshared = not create_graph
         if unshared:
-            own.add(parent)
+            alone.add(parent)
 
     for root, seed in zip(roots, seeds):
         deliver(root.node or root, seed)
