@@ -12,7 +12,7 @@ import scipy.special
 
 UFUNCS = set("""
     add subtract multiply divide true_divide floor_divide remainder mod power float_power negative positive absolute sign sqrt square exp expm1 log log1p
-    sin cos tanh maximum minimum floor ceil equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not isnan isinf isfinite
+    sin cos tanh maximum minimum floor ceil trunc rint equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not isnan isinf isfinite
     bitwise_and bitwise_or bitwise_xor invert left_shift right_shift logaddexp matmul divmod
 """.split())
 
