@@ -88,7 +88,7 @@ claim("all else, and a recurrent layer altogether, grows in proportion to the le
 
 # %%
 # Is attention expensive, then?
-# ---------------------
+# -----------------------------
 # A square is small as long as the number is small. Where do words that meet cost as much as the projections, and where
 # does the whole layer cost as much as the recurrent one?
 attention = by_length[:, :2].sum(axis=1)
