@@ -38,7 +38,7 @@ def evaluate(
     alpha
         power of the length by which a beam divides log P
     beta
-        weight of a beam's coverage penalty
+        weight of a beam's coverage penalty: about 0.01 beside alpha 1, 0.2 beside alpha 0.2
     ensemble
         another run with the same vocabularies, to translate together; several times for several
     copy_unknown
