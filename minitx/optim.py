@@ -15,7 +15,7 @@ class Optimizer:
 
     Args:
         parameters: leaf Tensors. Those with two or more axes (matrices) come first in the flat arrays; `n_matrices` numbers. One whose `grad` is None stays
-            as it is in a step, and so do its moments: it was not used, or is frozen.
+            as it is in a step, and so do its moments: it was not used, or is frozen. (Adam's correction for the start counts all steps.)
         learning_rate: of the next `step`; change the attribute as a schedule asks.
 
     Raises ValueError for no parameters, for those of several dtypes or on several devices, and for results of operations.

@@ -35,7 +35,7 @@ def beam_search(model, source, lengths, beam=4, n_best=1, alpha=1.0, beta=0.0, m
     prefers short sentences; with alpha = 1 the mean per word. With beta, beta · Σ log(min(coverage, 1)) is added, a sum
     over the source words; the coverage of one is how much attention the whole translation paid to it, so that to leave
     a word out costs (Wu et al. 2016, section 7; there the length enters as (5 + length) / 6). Their β of 0.2 goes with
-    their α of 0.2: beside a mean per word it is so much that a beam says everything twice, and 0.01 is enough.
+    their α of 0.2: beside a mean per word it is so much that a beam repeats itself to the end, and 0.01 is enough.
 
     Ties go to the better live hypothesis, then to the word that comes first in the vocabulary. A beam of 1 is greedy
     decoding; one as wide as there are hypotheses is exhaustive search.

@@ -33,7 +33,7 @@ def fitted(settings, model, batches, pairs):
 
 def available():
     """Bytes that this process may still take, or None where the system does not say."""
-    limits = [_kilobytes("/proc/meminfo", "MemAvailable:"), _group("memory.max", "memory.current", "memory.stat", "inactive_file"),
+    limits = [_meminfo(), _group("memory.max", "memory.current", "memory.stat", "inactive_file"),
               _group("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_inactive_file")]
     known = [limit for limit in limits if limit is not None]
     if known:
@@ -56,10 +56,16 @@ def _needs(model, pairs):
     return 3 * sum(parameter.data.nbytes for parameter in model.parameters()), kept / (batch.source.size + batch.target_in.size)
 
 
-def _kilobytes(path, name):
+def _meminfo():
+    kilobytes = _number("/proc/meminfo", "MemAvailable:")
+    return None if kilobytes is None else 1024 * kilobytes
+
+
+def _number(path, name):
+    """The number behind a name in a file with one of each in a line, or None."""
     try:
         with open(path, encoding="utf-8") as lines:
-            return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name))
+            return next(int(line.split()[1]) for line in lines if line.split()[:1] == [name])
     except (OSError, StopIteration, ValueError):
         return None
 
@@ -70,4 +76,4 @@ def _group(limit, used, statistics, cache):
         left = int((_GROUPS / limit).read_text()) - int((_GROUPS / used).read_text())
     except (OSError, ValueError):
         return None
-    return left + (_kilobytes(_GROUPS / statistics, cache + " ") or 0) // 1024  # there, in bytes
+    return left + (_number(_GROUPS / statistics, cache) or 0)
