@@ -56,9 +56,8 @@ def influence(name):
     model.zero_grad()
     vectors = []
     embedding = model.source_embedding if name == BOTH else model.embedding
-    remove = embedding.register_forward_hook(lambda module, inputs, out: vectors.append(out))
-    memory = model.encode(ids, np.array([len(WORDS)])) if name == BOTH else model.decode(ids)
-    remove()
+    with embedding.register_forward_hook(lambda module, inputs, out: vectors.append(out)):
+        memory = model.encode(ids, np.array([len(WORDS)])) if name == BOTH else model.decode(ids)
     direction = np.random.default_rng(0).normal(size=D_MODEL)
     for i in range(len(WORDS)):
         arriving = np.zeros(memory.shape, memory.dtype)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minitx.errors import UserError
+from ..errors import UserError
 
 SPECIAL_TOKENS = ("<pad>", "<bos>", "<eos>", "<unk>")  # every vocabulary begins with these
 PAD, BOS, EOS, UNK = range(4)

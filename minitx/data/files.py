@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from minitx.data.batches import permutation
-from minitx.errors import UserError
+from ..errors import UserError
+from .batches import permutation
 
 
 class Pair(NamedTuple):

@@ -4,9 +4,9 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 
-from minitx.data.files import read_bytes
-from minitx.data.tokenizers import VISIBLE, encodable
-from minitx.errors import UserError
+from ..errors import UserError
+from .files import read_bytes
+from .tokenizers import VISIBLE, encodable
 
 
 class PretrainedTokenizer:

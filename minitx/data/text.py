@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from minitx.data.batches import permutation
-from minitx.data.files import read_text
-from minitx.errors import UserError
+from ..errors import UserError
+from .batches import permutation
+from .files import read_text
 
 
 @dataclass(frozen=True)

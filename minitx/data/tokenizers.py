@@ -16,11 +16,11 @@ import numpy as np
 import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers, trainers
 
-from minitx.data.batches import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
-from minitx.data.files import read_bytes, write_atomically
-from minitx.data.punctuation import Punctuation
-from minitx.data.text import pieces
-from minitx.errors import UserError
+from ..errors import UserError
+from .batches import BOS, EOS, PAD, SPECIAL_TOKENS, UNK
+from .files import read_bytes, write_atomically
+from .punctuation import Punctuation
+from .text import pieces
 
 # The library's own pool of threads would take cores from the kernels, and it complains when a process forks. The ids
 # are the same either way; who has a large corpus may set the variable to "true".

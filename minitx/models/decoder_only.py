@@ -8,13 +8,14 @@ once; in generation the model is fed what it has said itself, one id at a time, 
     GPT:    DecoderOnly(50257)
     Llama:  DecoderOnly(32000, normalization="rms", activation="swiglu", positions="rotary", n_kv_heads=2, bias=False, tie_embeddings=False)
 """
+import contextlib
+
 import numpy as np
 
 from ..autograd import fused, no_grad
+from ..data.batches import PAD
 from ..kernels.runtime import devices
 from ..nn import Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, Rotary, Zeros, balanced
-
-PAD = 0
 
 
 class DecoderOnly(Module):
@@ -140,14 +141,10 @@ class DecoderOnly(Module):
     def attention_maps(self, ids):
         """Where each position looks: (layers, batch, heads, time, time), as an array."""
         maps = []
-        removers = [layer.self_attn.register_forward_hook(lambda module, inputs, out: maps.append(module.weights(*inputs, causal=True)) or out)
-                    for layer in self.layers]
-        try:
-            with no_grad():
-                self.decode(ids)
-        finally:
-            for remove in removers:
-                remove()
+        with contextlib.ExitStack() as hooks, no_grad():
+            for layer in self.layers:
+                hooks.enter_context(layer.self_attn.register_forward_hook(lambda module, inputs, out: maps.append(module.weights(*inputs, causal=True))))
+            self.decode(ids)
         return np.stack(maps)
 
 

@@ -6,13 +6,14 @@
 In training the decoder is fed the true target, shifted right behind <bos>, and every position predicts the next word at once; the causal mask keeps it
 from looking ahead. In translation it is fed what it has said itself, one word at a time.
 """
+import contextlib
+
 import numpy as np
 
 from ..autograd import Tensor, fused, no_grad
+from ..data.batches import PAD
 from ..kernels.runtime import devices
 from ..nn import DecoderLayer, Dropout, Embedding, EncoderLayer, KeyValueCache, Linear, Module, Norm, Positions, balanced
-
-PAD = 0
 
 
 class EncoderDecoder(Module):
@@ -122,14 +123,11 @@ class EncoderDecoder(Module):
     def attention_maps(self, source, source_lengths, target):
         """Where each target word looks in the source: (layers, batch, heads, target time, source time), as an array."""
         maps = []
-        removers = [layer.multihead_attn.register_forward_hook(
-            lambda module, inputs, out: maps.append(module.weights(*inputs, lengths=source_lengths)) or out) for layer in self.decoder]
-        try:
-            with no_grad():
-                self.decode(target, self.encode(source, source_lengths), source_lengths)
-        finally:
-            for remove in removers:
-                remove()
+        with contextlib.ExitStack() as hooks, no_grad():
+            for layer in self.decoder:
+                hooks.enter_context(layer.multihead_attn.register_forward_hook(
+                    lambda module, inputs, out: maps.append(module.weights(*inputs, lengths=source_lengths))))
+            self.decode(target, self.encode(source, source_lengths), source_lengths)
         return np.stack(maps)
 
 

@@ -8,9 +8,10 @@ methods of `EncoderDecoder`, so that batches, training, greedy decoding and beam
 import numpy as np
 
 from ..autograd import fused
+from ..data.batches import PAD
 from ..errors import UserError
 from ..kernels.runtime import devices
-from .decoder_only import PAD, DecoderOnly
+from .decoder_only import DecoderOnly
 
 
 class PrefixLanguageModel(DecoderOnly):

@@ -16,11 +16,11 @@ import numpy as np
 
 from ..autograd import Tensor, fused, no_grad, random
 from ..autograd.ops import broadcast_to, concatenate, tanh
+from ..data.batches import PAD
 from ..errors import UserError
 from ..kernels.runtime import devices
 from ..nn import GRU, LSTM, Dropout, Embedding, Linear, Module, make_score
 
-PAD = 0
 CELLS = {"gru": GRU, "lstm": LSTM}
 CONTEXTS = {True: ("output", "input"), False: ("start", "input")}  # with attention and without; the first is the default
 
@@ -159,13 +159,9 @@ class RecurrentTranslator(Module):
     def attention_maps(self, source, source_lengths, target):
         """Where each target word looks in the source: (1 layer, batch, 1 head, target time, source time), as an array."""
         maps = []
-        remove = self._with_attention().register_forward_hook(
-            lambda score, inputs, out: maps.append(score.weights(*inputs[:2], lengths=source_lengths)))
-        try:
-            with no_grad():
-                self.decode(target, self.read(source, source_lengths))
-        finally:
-            remove()
+        hook = self._with_attention().register_forward_hook(lambda score, inputs, out: maps.append(score.weights(*inputs[:2], lengths=source_lengths)))
+        with hook, no_grad():
+            self.decode(target, self.read(source, source_lengths))
         return np.concatenate(maps, axis=2)[None]
 
     def _with_attention(self):

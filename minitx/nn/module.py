@@ -11,6 +11,23 @@ def Parameter(array):
     return Tensor(array).requires_grad_()
 
 
+class RemovableHandle:
+    """A hook's name among others: `remove()` takes it away, and so does the end of a `with` block."""
+
+    def __init__(self, hooks):
+        self.hooks = hooks
+
+    def remove(self):
+        """Take the hook away; a second time, nothing is done."""
+        self.hooks.pop(self, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.remove()
+
+
 class Module:
     """Base class: attributes that are Tensors requiring a gradient are parameters, other Tensors are buffers, Modules and lists of them are children."""
 
@@ -29,11 +46,11 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} does not define forward")
 
     def register_forward_hook(self, hook):
-        """Call `hook(module, inputs, output)` after each forward; what it returns, unless None, replaces the output. Returns a function that removes it."""
+        """Call `hook(module, inputs, output)` after each forward; what it returns, unless None, replaces the output. Returns its `RemovableHandle`."""
         hooks = self.__dict__.setdefault("_forward_hooks", {})
-        key = object()
-        hooks[key] = hook
-        return lambda: hooks.pop(key, None)
+        handle = RemovableHandle(hooks)
+        hooks[handle] = hook
+        return handle
 
     def named_modules(self, prefix=""):
         """(name, module) of this module and all below, in the order of definition."""

@@ -4,7 +4,7 @@ The input's product is made for all time steps at once; what a step needs of the
 """
 import numpy as np
 
-from ..autograd import fused, op, random
+from ..autograd import fused, op
 from ..autograd.ops import concatenate, stack
 from ..kernels.gru import gru as _gru, gru_backward as _gru_backward
 from ..kernels.lstm import lstm as _lstm, lstm_backward as _lstm_backward

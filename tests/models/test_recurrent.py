@@ -89,9 +89,8 @@ def test_a_sentence_is_scored_alike_alone_and_in_a_batch(cell, score, context, b
 def influence(model):
     """Of each source position on the logits after the target has been read: (source time,)."""
     embedded = []
-    remove = model.source_embedding.register_forward_hook(lambda module, inputs, out: embedded.append(out) or out)
-    logits = model(*(BATCH.source[:1], BATCH.source_lengths[:1], BATCH.target_in[:1]))
-    remove()
+    with model.source_embedding.register_forward_hook(lambda module, inputs, out: embedded.append(out)):
+        logits = model(*(BATCH.source[:1], BATCH.source_lengths[:1], BATCH.target_in[:1]))
     found, = gradients([logits[:, -1].sum()], embedded)
     return np.zeros(BATCH.source.shape[1]) if found is None else np.abs(found.data[0]).sum(axis=-1)
 

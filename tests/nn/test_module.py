@@ -98,13 +98,12 @@ def test_a_hook_sees_and_may_replace_the_output_until_it_is_removed():
         seen.append((module is net, inputs[0] is X))
         return output * 0
 
-    remove = net.register_forward_hook(hook)
-    watch = net.norm.register_forward_hook(lambda module, inputs, output: seen.append(type(module).__name__))
-    assert not net(X).data.any()
+    handle = net.register_forward_hook(hook)
+    with net.norm.register_forward_hook(lambda module, inputs, output: seen.append(type(module).__name__)):
+        assert not net(X).data.any()
     assert seen == ["LayerNorm", (True, True)]
-    remove()
-    watch()
-    remove()
+    handle.remove()
+    handle.remove()
     assert np.array_equal(net(X).data, plain)
     assert len(seen) == 2
 
