@@ -174,7 +174,7 @@ class Console(Silent):
         search = f"beam {beam}" if beam > 1 else "greedy"
         self._line(f"{_count(sentences, 'sentence')} in {seconds:.1f} s, {sentences / seconds:,.0f} a second: {search}; loading and compiling not counted", indent=2)
 
-    def text_scores(self, scores, lengths, picture):
+    def text_scores(self, scores, lengths):
         self._heading("As papers report it, by sacrebleu")
         for one in scores:
             line = Text(f"{one['measure']} {one['score']:5.1f}  {one['form']:<21}  ")
@@ -185,7 +185,9 @@ class Console(Silent):
             line = Text(f"{group['words']:>{width}}  {group['bleu']:5.1f}  ")
             line.append(("━" * round(20 * group["bleu"] / most)).ljust(20), style="cyan").append(f"  {_count(group['sentences'], 'sentence')}", style="dim")
             self._line(line, indent=2)
-        self._line(str(picture), indent=2)
+
+    def picture(self, path):
+        self._line(str(path), indent=2)
 
     def attention(self, source_tokens, target_tokens, matrix):
         self._stop()
@@ -198,7 +200,7 @@ class Console(Silent):
         self.scores(splits, rules, signature)
         self._heading(f"Saved in {run}")
         for picture in pictures:
-            self._line(str(picture), indent=2)
+            self.picture(picture)
         self._line()
         self._line(Text("Next: ", style="bold").append(command, style="bold cyan"))
 

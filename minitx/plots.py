@@ -31,10 +31,12 @@ def loss_curve(metrics, path, score="exact_match"):
     or, for text with more than one right translation, "bleu".
     """
     training = [(row["step"], row["loss"]) for row in metrics if _is_number(row.get("loss"))]
-    validation = [(row["step"], row["valid_loss"]) for row in metrics if _is_number(row.get("valid_loss"))]
-    kept = [(row["step"], row["valid_loss"]) for row in metrics if _is_number(row.get("valid_loss")) and row.get("best")]
+    validated = [row for row in metrics if _is_number(row.get("valid_loss"))]
+    averaged, own = ([row for row in validated if ("averaged" in row) == wanted] for wanted in (True, False))
+    validation = [(row["step"], row["valid_loss"]) for row in own]
+    kept = averaged or [row for row in own if row.get("best")] or sorted(own, key=lambda row: row["valid_loss"])[:1]
     percent = 100 if score == "exact_match" else 1  # BLEU is one already
-    scores = [(row["step"], percent * row[score]) for row in metrics if _is_number(row.get(score))]
+    scores = [(row["step"], percent * row[score]) for row in own if _is_number(row.get(score))]
 
     figure = figure_of(7, 5.4 if scores else 3.8)
     panels = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1]) if scores else [figure.subplots()]
@@ -42,9 +44,10 @@ def loss_curve(metrics, path, score="exact_match"):
     if len(training) > 100:
         _curve(panels[0], _smoothed(training), GREY, None, linewidth=1.8)
     _curve(panels[0], validation, BLUE, "validation", marker="o", markersize=3.5, linewidth=1.8)
-    if validation:
-        step, best = kept[-1] if kept else min(validation, key=lambda point: point[1])
-        panels[0].plot(step, best, marker="*", markersize=13, color=ORANGE, label=f"best: {best:.3f}", linestyle="none",
+    if kept:
+        step, loss = kept[-1]["step"], kept[-1]["valid_loss"]
+        name = f"mean of {averaged[-1]['averaged']} epochs" if averaged else "best"
+        panels[0].plot(step, loss, marker="*", markersize=13, color=ORANGE, label=f"{name}: {loss:.3f}", linestyle="none",
                        clip_on=False, zorder=5)
     panels[0].set_ylabel("loss (nats per token)")
     losses = [loss for _, loss in training + validation]

@@ -34,8 +34,8 @@ class Settings:
 
     tokenizer: Literal["words", "characters", "bpe"] = _setting("words", "what a token is", "Text")
     vocab_size: int = _setting(8000, "most tokens a vocabulary may have", "Text", at_least=8, at_most=1_000_000)
-    joint_vocabulary: bool = _setting(False, "one vocabulary for both languages", "Text")
-    min_frequency: int = _setting(1, "how often a word or character must occur to get a token of its own", "Text",
+    joint_vocabulary: bool = _setting(False, "one vocabulary for both languages (decoder-only: true)", "Text")
+    min_frequency: int = _setting(1, "how often a word or character, with bpe a pair of pieces, must occur to get a token of its own", "Text",
                                   at_least=1, at_most=1_000_000)
     lowercase: bool = _setting(False, "small letters only", "Text")
     unicode: Literal["nfc", "nfkc"] = _setting("nfc", "form of the characters; nfkc makes plain ones of \ufb01, \uff26 and \u00b2", "Text")
@@ -47,7 +47,7 @@ class Settings:
     n_heads: int = _setting(4, "attention heads, each of d_model / n_heads features", "Model", at_least=1, at_most=1024)
     n_kv_heads: int = _setting(0, "heads of keys and values, each for several of queries; 0: one for each (decoder-only)", "Model",
                                at_least=0, at_most=1024)
-    n_layers: int = _setting(3, "layers of the encoder, and of the decoder", "Model", at_least=1, at_most=256)
+    n_layers: int = _setting(3, "layers of the encoder, and of the decoder (recurrent: 1)", "Model", at_least=1, at_most=256)
     d_ff: int = _setting(384, "hidden features of the feed-forward network", "Model", at_least=1, at_most=131_072)
     dropout: float = _setting(0.0, "share of activations dropped in training", "Model", at_least=0, below=1)
     activation_dropout: float | None = _setting(

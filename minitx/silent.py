@@ -73,8 +73,11 @@ class Silent:
     def speed(self, sentences, seconds, beam):
         """How long it took to translate so many sentences."""
 
-    def text_scores(self, scores, lengths, picture):
-        """[{"measure", "form", "score", "signature"}], [{"words", "sentences", "bleu"}] by the length of the source, and the path of their picture."""
+    def text_scores(self, scores, lengths):
+        """[{"measure", "form", "score", "signature"}], and [{"words", "sentences", "bleu"}] by the length of the source."""
+
+    def picture(self, path):
+        """Where a picture of what was told last is."""
 
     def attention(self, source_tokens, target_tokens, matrix):
         """How much each target token looked at each source token: a matrix of (target time, source time)."""

@@ -151,6 +151,10 @@ def refused(capfd, *arguments):
         ("translate run hello --samples 2 --beam 3", "drop one of the two"),
         ("translate run hello --samples -1", "samples is -1"),
         ("translate run hello --samples 2 --n-best 2", "drop --n-best"),
+        ("translate run hello --temperature 0.5", "nothing is drawn; add --samples 3, or drop --temperature"),
+        ("translate run hello --top-k 5 --beam 4", "drop --top-k"),
+        ("translate run hello --alpha 0.6", "alpha is 0.6, but only a beam ranks translations by it"),
+        ("evaluate run --beta 0.1", "beta is 0.1, but only a beam"),
         ("evaluate run --src text", "src and ref"),
         ("attention run", "TEXT"),
         ("neighbours run", "no sentence to find neighbours of"),
@@ -378,6 +382,10 @@ def test_text_is_scored_as_papers_report_it_and_by_length(evaluation, capfd, tmp
     assert (tmp_path / "bleu-by-length.png").read_bytes()[:4] == b"\x89PNG"
     assert cli.main(["evaluate", str(tmp_path), "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["scores"][0]["score"] == 61.5
+    (tmp_path / "bleu-by-length.png").unlink()
+    (tmp_path / "bleu-by-length.png").mkdir()  # as in a folder that may only be read
+    assert cli.main(["evaluate", str(tmp_path)]) == 0
+    assert "chrF  61.5" in (out := capfd.readouterr().out) and "without its picture" in out
 
 
 def test_a_language_model_is_scored_on_its_own_text_or_another(monkeypatch, capfd):

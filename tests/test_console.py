@@ -46,7 +46,8 @@ def show_everything(console):
         console.speed(1014, 4.0, 1)
         console.text_scores(
             [{"measure": "BLEU", "form": "tokenised, lowercased", "score": 41.02, "signature": "nrefs:1|case:lc"}],
-            [{"words": "1–5", "sentences": 1, "bleu": 50.0}, {"words": "over 60", "sentences": 1200, "bleu": 0.0}], "runs/en-es/bleu-by-length.png")
+            [{"words": "1–5", "sentences": 1, "bleu": 50.0}, {"words": "over 60", "sentences": 1200, "bleu": 0.0}])
+        console.picture("runs/en-es/bleu-by-length.png")
         console.interrupted("runs/en es")
 
 

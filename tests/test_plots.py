@@ -36,6 +36,11 @@ def test_the_star_stands_at_the_weights_that_were_kept(score, label, drawn, monk
     [star] = [line for line in losses.lines if line.get_marker() == "*"]
     assert (star.get_xdata()[0], star.get_ydata()[0]) == (2, 2.5)
     assert scores.get_ylabel() == label and list(scores.lines[0].get_ydata()) == pytest.approx(drawn)
+    plots.loss_curve([*rows, {"step": 3, "valid_loss": 1.5, "exact_match": 0.4, "bleu": 9.5, "best": False, "averaged": 2}], tmp_path / "loss.png", score)
+    losses, scores = figures[1].axes
+    [star] = [line for line in losses.lines if line.get_marker() == "*"]
+    assert (star.get_xdata()[0], star.get_ydata()[0], star.get_label()) == (3, 1.5, "mean of 2 epochs: 1.500")
+    assert list(scores.lines[0].get_ydata()) == pytest.approx(drawn)
 
 
 def test_one_map_and_all_heads_are_drawn(weights, tmp_path):

@@ -59,7 +59,7 @@ def translate(
     seed
         of samples: another seed, other translations
     prefix
-        words that every translation begins with
+        text that every translation begins with; subwords may go on with its last word
     ensemble
         another run with the same vocabularies, to translate together; several times for several
     copy_unknown
@@ -71,7 +71,10 @@ def translate(
     device
         where to compute
     """
-    check_beam(beam)
+    check_beam(beam, alpha, beta)
+    for name, value, plain in (("temperature", temperature, 1.0), ("top_k", top_k, 0), ("top_p", top_p, 1.0), ("seed", seed, 0)):
+        if not samples and value != plain:
+            raise UserError(f"{name} is {value}, but nothing is drawn; add --samples 3, or drop --{name.replace('_', '-')}")
     if samples and n_best > 1:
         raise UserError(f"n_best is {n_best}, but of {samples} samples all are shown; drop --n-best")
     if samples < 0 or samples and beam > 1:

@@ -50,7 +50,7 @@ def evaluate(
     """
     if (src is None) != (ref is None):
         raise UserError("src and ref come together: the text to translate and its right translation")
-    check_beam(beam)
+    check_beam(beam, alpha, beta)
     require(device)
     from ..training.evaluate import evaluate as evaluate_run
 
@@ -65,16 +65,19 @@ def evaluate(
         console.scores(result.get("splits", result), result.get("rules"), result.get("signature"))
         if "lengths" in result:
             console.speed(result["speed"]["sentences"], result["speed"]["seconds"], beam)
-            console.text_scores(result["scores"], result["lengths"], _picture_of_lengths(result["lengths"], run))
+            console.text_scores(result["scores"], result["lengths"])
+            _draw_lengths(result["lengths"], run / "bleu-by-length.png", console)
 
 
-def _picture_of_lengths(groups, run):
-    """Path of the picture of BLEU by length, in the folder of the run."""
+def _draw_lengths(groups, path, console):
+    """BLEU by length as a picture in the folder of the run, if one may write there."""
     from .. import plots
 
-    path = run / "bleu-by-length.png"
-    plots.bleu_by_length(groups, path)
-    return path
+    try:
+        plots.bleu_by_length(groups, path)
+        console.picture(path)
+    except OSError as error:
+        console.note(f"without its picture: {error}")
 
 
 def bench(

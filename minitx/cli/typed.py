@@ -38,10 +38,13 @@ def decoded(line: bytes, keep_lines=False) -> str:
     return text if keep_lines else " ".join(text.splitlines())  # one line in, one line out, whatever separators Unicode knows
 
 
-def check_beam(beam):
-    """Refuse a width that no search has."""
+def check_beam(beam, alpha=1.0, beta=0.0):
+    """Refuse a width that no search has, and what says nothing about greedy decoding."""
     if not 1 <= beam <= 1000:
         raise UserError(f"beam is {beam} but must be a whole number from 1 to 1,000; 4 is usual")
+    for name, value, plain in (("alpha", alpha, 1.0), ("beta", beta, 0.0)):
+        if beam == 1 and value != plain:
+            raise UserError(f"{name} is {value}, but only a beam ranks translations by it; add --beam 4, or drop --{name}")
 
 
 def require(device):

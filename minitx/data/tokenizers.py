@@ -129,17 +129,30 @@ class Tokenizer:
             starts[word], ends[word] = min(start, starts.get(word, start)), max(end, ends.get(word, end))
         return [text[starts[word] : ends[word]] for word in encoding.word_ids]
 
-    def decode(self, ids: Iterable[int], unknown: Iterable[str] = ()) -> str:
-        """The text of the ids; <pad>, <bos> and <eos> are dropped wherever they stand, <unk> stays visible or becomes,
-        one after the other, what `unknown` holds.
+    def normalize(self, text: str) -> str:
+        """The text as `decode(encode(text))` gives it back, were no token unknown: in its Unicode form, and in small letters if
+        the tokenizer has no others; words and bpe leave one space where there was any white space, and none at the ends."""
+        text = self._library.normalizer.normalize_str(encodable(text))
+        return " ".join(text.split()) if self.kind in ("words", "bpe") else text
 
-        `decode(encode(text))` is the text in its Unicode form when no token is unknown; words and bpe leave one space where
-        there was any white space, and none at the ends. Bytes that end within a character become "\ufffd".
+    def decode(self, ids: Iterable[int], unknown: Iterable[str | None] = ()) -> str:
+        """The text of the ids; <pad>, <bos> and <eos> are dropped wherever they stand. `unknown` holds for each <unk>, one after the
+        other, the word to show in its place, or None, which leaves it visible, as do <unk>s behind its end.
+
+        An <unk> of bpe is one character, and the word replaces all of that of which it is a part, punctuation apart. Bytes that
+        end within a character become "\ufffd".
         """
         unknown, ids = iter(unknown), [i for i in ids if i not in (PAD, BOS, EOS)]
         if self.kind == "byte-bpe":
             return self._library.decode(ids, skip_special_tokens=False)
-        shown = (next(unknown, self._pieces[UNK]) if i == UNK else self._pieces[i] for i in ids)
+        words = []  # [its pieces as they are, the word to show instead or None]
+        for i in ids:
+            piece, other = self._pieces[i], next(unknown, None) if i == UNK else None
+            if self.kind != "bpe" or not words or (i != UNK and (piece[0] == " " or _is_mark(piece[0]))):
+                words.append(["", None])
+            words[-1][0] += piece
+            words[-1][1] = words[-1][1] or other
+        shown = (pieces if other is None else " " * pieces.startswith(" ") + other for pieces, other in words)
         text = (" " if self.kind == "words" else "").join(shown)
         return text.removeprefix(" ") if self.kind == "bpe" else text
 
@@ -295,6 +308,11 @@ def _blank(
         library.decoder = {"characters": decoders.Fuse(), "bpe": decoders.Sequence([decoders.Fuse(), decoders.Strip(" ", 1, 0)]),
                            "byte-bpe": decoders.ByteLevel()}[kind]
     return library, trainer
+
+
+def _is_mark(character: str) -> bool:
+    """Whether it is punctuation or a symbol."""
+    return unicodedata.category(character)[0] in "PS"
 
 
 def encodable(text: str) -> str:

@@ -13,17 +13,16 @@ def length_limits(model, lengths, max_length=None, prefixes=None):
     """The most words of each translation, <eos> not counted: (batch,) int64.
 
     They follow from the `lengths` (batch,) of the sources, each from its own, so that a translation does not depend on
-    its batch; or they are all `max_length`. A longer prefix has room of its own. None exceeds the positions that the
-    model has for <bos> and the words.
+    its batch, and are for what comes behind a prefix; or they are all `max_length`, or as long as a prefix that is longer.
+    None exceeds the positions that the model has for <bos> and the words.
     """
     lengths = np.asarray(lengths, np.int64)
     if max_length is not None and max_length < 1:
         raise UserError(f"max_length is {max_length}; a translation needs room for at least 1 token")
-    wanted = _RATIO * lengths + _EXTRA if max_length is None else np.full_like(lengths, max_length)
-    if prefixes is not None:
-        wanted = np.maximum(wanted, [len(prefix) for prefix in prefixes])
-        if (longest := max(map(len, prefixes), default=0)) > model.max_length - 1:
-            raise UserError(f"a prefix has {longest} tokens, but the model takes {model.max_length - 1}; shorten it")
+    given = np.array([len(prefix) for prefix in prefixes], np.int64) if prefixes else np.zeros_like(lengths)
+    if (longest := given.max(initial=0)) > model.max_length - 1:
+        raise UserError(f"a prefix has {longest} tokens, but the model takes {model.max_length - 1}; shorten it")
+    wanted = given + _RATIO * lengths + _EXTRA if max_length is None else np.maximum(given, max_length)
     return np.minimum(wanted, model.max_length - 1)
 
 

@@ -70,7 +70,7 @@ class Translator:
             n_best: more than 1 gives a list of so many `Translation`s for each text, the best first; at most `beam`.
             max_length: the most tokens of a translation; by default it follows from the length of the text.
             alpha, beta: of the scores by which a beam ranks translations, see `beam_search`.
-            prefix: words that every translation begins with, or a list with those of each text.
+            prefix: text that every translation begins with, or a list with that of each text; subwords may go on with its last word.
             copy_unknown: put in the place of each <unk> the word of the text that the decoder looked at most.
             tokenised: texts and translations have the form of the text that the model was trained on. Otherwise they are
                 as people write, which is another form where that text has its punctuation apart from words.
@@ -105,6 +105,7 @@ class Translator:
 
         single = isinstance(texts, str)
         found = self._each([texts] if single else list(texts), search, n, prefix, copy_unknown, tokenised)
+        found = [drawn if len(drawn) == n else drawn * n for drawn in found]  # one of an empty text
         return found[0] if single else found
 
     def _each(self, texts, search, width, prefix, copy_unknown, tokenised):
@@ -113,14 +114,16 @@ class Translator:
         found = [[Translation("", 0.0)] for _ in texts]
         real = [row for row, text in enumerate(texts) if text.strip()]
         sentences = self._source_ids([texts[row] for row in real])
-        prefixes = self._prefixes(prefix, texts, tokenised)
+        begun = self._beginnings(prefix, texts, tokenised)
+        prefixes = self.tokenizers.target.encode_batch(begun) if any(begun) else None
         width = max(1, width)
         most_rows = max(1, MOST_LOGITS // (width * len(self.tokenizers.target)))
         for batch in length_batches(sentences, max(1, BATCH_TOKENS // width), most_rows):
             rows = [real[row] for row in batch.rows]
             for i, best in enumerate(search(batch, prefixes and [prefixes[row] for row in rows])):
-                copies = [self._copies(texts[rows[i]], batch, i, one.ids) if copy_unknown else () for one in best]
-                written = [self.tokenizers.target.decode(one.ids, copied) for one, copied in zip(best, copies)]
+                own = self._unknown_of(begun[rows[i]])
+                copies = [self._copies(texts[rows[i]], batch, i, one.ids)[len(own):] if copy_unknown else [] for one in best]
+                written = [self.tokenizers.target.decode(one.ids, own + copied) for one, copied in zip(best, copies)]
                 found[rows[i]] = [Translation(text if tokenised else self._as_people_write(text), one.score) for text, one in zip(written, best)]
         return found
 
@@ -204,13 +207,18 @@ class Translator:
         form = self.tokenizers.punctuation[1]
         return form.join(text) if form else text
 
-    def _prefixes(self, prefix, texts, tokenised):
-        """Ids that the translation of each text begins with, or None where none is wanted."""
+    def _beginnings(self, prefix, texts, tokenised):
+        """What the translation of each text begins with, as the model was trained on it."""
         wanted = [prefix] * len(texts) if isinstance(prefix, str) else list(prefix)
         if len(wanted) != len(texts):
             raise UserError(f"prefix: there are {len(wanted)} for {len(texts)} texts; give one for each, or one string for all")
         form = None if tokenised else self.tokenizers.punctuation[1]
-        return self.tokenizers.target.encode_batch([form.split(one) for one in wanted] if form else wanted) if any(wanted) else None
+        return [form.split(one) for one in wanted] if form else wanted
+
+    def _unknown_of(self, beginning):
+        """For each <unk> that the model reads in it, the word that stands there."""
+        target = self.tokenizers.target
+        return [word for word, i in zip(target.words(beginning), target.encode(beginning)) if i == UNK] if beginning else []
 
     def _search(self, batch, beam, n_best=1, **options):
         """Lists of hypotheses, the best first, for each row of a `SourceBatch`."""
@@ -220,11 +228,11 @@ class Translator:
         return beam_search(self._speaker, batch.source, batch.source_lengths, beam, n_best, **options)
 
     def _copies(self, text, batch, row, ids):
-        """For each <unk> among the ids, the word of the text that was looked at most when it was said: the mean over all layers and heads."""
+        """For each <unk> among the ids, the word of the text that was looked at most when it was said (the mean over all layers and heads), if it has any."""
         places = [place for place, word in enumerate(ids) if word == UNK]
         words = self.tokenizers.source.words(text)[:batch.source_lengths[row] - 1]
         if not places or not words:
-            return ()
+            return []
         one = slice(row, row + 1)
         maps = self.model.attention_maps(batch.source[one], batch.source_lengths[one], np.array([[BOS, *ids]], np.int32))
         looked = maps.mean(axis=(0, 1, 2))[places, :len(words)]  # (unknown words, source words)

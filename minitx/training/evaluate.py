@@ -45,8 +45,9 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
     started = time.perf_counter()
     hypotheses = translator.translate(sources, tokenised=True, **search)
     seconds = time.perf_counter() - started
-    return {**score_splits(translator, {name: pairs}, {name: hypotheses}), "scores": scoring.paper_scores(hypotheses, references),
-            "lengths": scoring.bleu_by_length(sources, hypotheses, references),
+    form = translator.tokenizers.punctuation[1]
+    return {**score_splits(translator, {name: pairs}, {name: hypotheses}), "scores": scoring.paper_scores(hypotheses, references, form),
+            "lengths": scoring.bleu_by_length(sources, hypotheses, references, form),
             "speed": {"sentences": len(pairs), "seconds": seconds, "sentences_per_second": len(pairs) / seconds}}
 
 
@@ -82,7 +83,7 @@ def score_splits(translator, splits, translations=None, **search):
     """Translate and score each split; rules are counted over the toy examples of ordinary length. `translations` by split, if there are some already."""
     results, examples, hypotheses, signature = {}, [], [], None
     for name, pairs in splits.items():
-        sources, references = [pair.source for pair in pairs], [pair.target for pair in pairs]
+        sources, references = [pair.source for pair in pairs], [translator.tokenizers.target.normalize(pair.target) for pair in pairs]
         found = translations[name] if translations else translator.translate(sources, tokenised=True, **search)
         scores, signature = metrics.text_scores(found, references)
         ids = encode_pairs(translator.tokenizers, pairs, translator.model.max_length)[0]

@@ -74,7 +74,7 @@ class LanguageModel:
         shown = np.array([self._tokenizer.encode(self._valid[start:start + 500])[:min(_SHOWN, self.settings.block)]], np.int32)
         tokens, maps = self._tokenizer.tokens(shown[0]), model.attention_maps(shown)[:, 0]  # (layers, heads, time, time)
         pictures = [folder.path / "loss.png", folder.path / "attention.png"]
-        plots.loss_curve([line for line in trainer.lines if "averaged" not in line], pictures[0])
+        plots.loss_curve(trainer.lines, pictures[0])
         missing_font = plots.attention_sheet(tokens, tokens, maps, pictures[1])
         if missing_font:
             console.note(missing_font)

@@ -13,6 +13,7 @@ from ..kernels.cross_entropy import cross_entropy
 from ..kernels.linear import linear
 from ..kernels.runtime import devices
 from ..nn import Experts
+from . import scoring
 
 _CHUNK = 1024  # rows of logits at a time
 
@@ -68,10 +69,10 @@ def translate(model, tokenizers, sources, beam=1):
 
 
 def text_scores(hypotheses, references):
-    """{"exact_match", "bleu"} and sacrebleu's signature; BLEU is of the corpus, the texts taken as they are tokenised."""
+    """{"exact_match", "bleu"} and sacrebleu's signature; BLEU is of the corpus, the texts taken as they are where spaces part their words."""
     import sacrebleu
 
-    metric = sacrebleu.BLEU(tokenize="none", force=True)
+    metric = sacrebleu.BLEU(tokenize=scoring.as_it_is(references), force=True)
     bleu = metric.corpus_score(hypotheses, [references]).score
     exact = sum(h == r for h, r in zip(hypotheses, references)) / max(1, len(references))
     return {"exact_match": exact, "bleu": bleu}, str(metric.get_signature())

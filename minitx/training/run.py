@@ -47,7 +47,10 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
     task = (Translation if settings.text is None else LanguageModel)(settings)
     if resume:
         corpora.check_hashes(settings, folder.facts().get("hashes", {}), task.hashes)
-    saved = bool(resume) and folder.last.exists()  # else the run was killed before its first save, and starts over
+    saved = bool(resume) and folder.last.exists()
+    if resume and not saved and folder.model.exists():
+        raise UserError(f"{folder.path} has its weights, but {folder.last} is gone, from which training would go on; "
+                        f"use the run as it is, or train it anew: --out {folder.path} --overwrite")
     task.tokenise(folder.tokenizers() if saved else None)
     model = build_model(settings, len(task.tokenizers.source), len(task.tokenizers.target)).to(settings.device)
     if not saved:
@@ -56,6 +59,8 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
         task.tokenizers.save(folder.tokenizer)
         task.save_validation(folder)
     console.machine(_machine(settings.device))  # from here on the data is good: what is wrong before leaves the screen empty
+    if resume and not saved:
+        console.note(f"{folder.path} was stopped before its first save, and starts over")
     task.introduce(console)
     console.model(model.n_parameters(), settings)
 
@@ -71,6 +76,8 @@ def train(settings, out=None, overwrite=False, resume=None, console=None, instea
     if instead is not None:
         return instead(trainer)
     console.plan(trainer.steps, trainer.seconds_per_update() * (trainer.steps - trainer.step) * 1.1, first=trainer.step)
+    if not saved:
+        trainer.save()  # before there are weights to keep: weights without a state are then of a run whose state was taken away, not of one that was killed
     with _stop_at_ctrl_c(trainer):
         trainer.fit()
     if trainer.interrupted:

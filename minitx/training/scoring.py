@@ -8,14 +8,15 @@ _BOUNDS = (5, 10, 15, 20, 25, 30, 40, 60)  # most words of a sentence in a group
 _WITHOUT_SPACES = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # kana, Chinese characters, Thai, Lao, Burmese, Khmer
 
 
-def paper_scores(hypotheses, references):
+def paper_scores(hypotheses, references, form=None):
     """[{"measure", "form", "score", "signature"}]: BLEU of the tokenised, lowercased text and of the raw text, chrF of the raw text.
 
-    Each side may be raw or have its punctuation apart already; it is split, or joined, where the other form is scored.
+    Each side may be raw or have its punctuation apart already; it is split, or joined, where the other form is scored. `form`: the `Punctuation`
+    that both sides are known to have apart; otherwise each is looked at.
     """
     import sacrebleu
 
-    split, raw = _split(hypotheses, references), _joined(hypotheses, references)
+    split, raw = ([hypotheses, references] if form else _split(hypotheses, references)), _joined(form, hypotheses, references)
     tokenised = _tokenizer(references)
     metrics = {
         ("BLEU", "tokenised, lowercased"): (sacrebleu.BLEU(tokenize="none" if tokenised == "13a" else tokenised, lowercase=True, force=True), split),
@@ -27,13 +28,13 @@ def paper_scores(hypotheses, references):
             for names, (metric, _) in metrics.items()]
 
 
-def bleu_by_length(sources, hypotheses, references):
-    """[{"words", "sentences", "bleu"}] for groups of sources of like length; BLEU as of the tokenised, lowercased text."""
+def bleu_by_length(sources, hypotheses, references, form=None):
+    """[{"words", "sentences", "bleu"}] for groups of sources of like length; BLEU as of the tokenised, lowercased text. `form`: see `paper_scores`."""
     import sacrebleu
 
     tokenised = _tokenizer(references)
     metric = sacrebleu.BLEU(tokenize="none" if tokenised == "13a" else tokenised, lowercase=True, force=True)
-    hypotheses, references = _split(hypotheses, references)
+    hypotheses, references = (hypotheses, references) if form else _split(hypotheses, references)
     groups = {}
     for source, hypothesis, reference in zip(sources, hypotheses, references):
         words = count_words(source)
@@ -54,10 +55,17 @@ def _split(*sides):
     return [side if own else [form.split(text) for text in side] for own, side in zip(forms, sides)]
 
 
-def _joined(*sides):
+def _joined(form, *sides):
     """Each side as people write it."""
-    forms = [Punctuation.of(side) for side in sides]
+    forms = [form or Punctuation.of(side) for side in sides]
     return [[own.join(text) for text in side] if own else side for own, side in zip(forms, sides)]
+
+
+def as_it_is(references):
+    """sacrebleu's tokenizer for text that is taken as it is: "none", or where no spaces part the words, one that finds what stands for them."""
+    words = " ".join(references).split()
+    spaced = sum(map(len, words)) <= 4 * len(words)  # Chinese that has been cut into words
+    return "none" if spaced or (found := _tokenizer(references)) == "13a" else found
 
 
 def _tokenizer(references):

@@ -159,12 +159,14 @@ class Trainer:
         self._window_start, self._window = time.monotonic(), Counter()
 
     def _scores(self):
-        """Scores on the validation sentences, and what the model says to the first of them: (source, reference, hypothesis)."""
+        """Scores on the validation sentences, and what the model says to the first of them: (source, reference, hypothesis). References are as the
+        model could say them: its letters, its spaces."""
         scores = metrics.teacher_forced(self.model, self.valid_ids, self.settings.batch_tokens)
         pairs = self.corpus.validation[:None if self.settings.best_by == "bleu" else DECODED]
-        hypotheses = metrics.translate(self.model, self.tokenizers, [pair.source for pair in pairs])
-        scores |= metrics.text_scores(hypotheses, [pair.target for pair in pairs])[0]
-        return scores, [(pair.source, pair.target, hypothesis) for pair, hypothesis in zip(pairs[:SAMPLES], hypotheses)]
+        sources, references = [pair.source for pair in pairs], [self.tokenizers.target.normalize(pair.target) for pair in pairs]
+        hypotheses = metrics.translate(self.model, self.tokenizers, sources)
+        scores |= metrics.text_scores(hypotheses, references)[0]
+        return scores, list(zip(sources, references, hypotheses))[:SAMPLES]
 
     def _tell(self, scores, samples, **facts):
         """Write and show a validation."""
@@ -176,6 +178,8 @@ class Trainer:
         """At the end: the mean over the last epochs, if the settings ask for it, takes the place of the best weights."""
         weights, epochs = self.average.mean(self.batches.epoch) if self.settings.average else ({}, 0)
         if not epochs:
+            if self.settings.average:
+                self.console.note("no epoch ended, so there is no mean over the last ones; the best weights are kept")
             return
         own = {name: array.copy() for name, array in self.model.state_dict().items()}
         self.model.load_state_dict(weights)

@@ -87,7 +87,7 @@ class Translation:
         """Scores of the best weights on every split, and pictures."""
         translator = Translator(model, self.tokenizers, self.settings)
         result, pictures = score_splits(translator, self.corpus.splits), [folder.path / "loss.png"]
-        plots.loss_curve([line for line in trainer.lines if "averaged" not in line], pictures[0], score="bleu" if self.settings.own_text else "exact_match")
+        plots.loss_curve(trainer.lines, pictures[0], score="bleu" if self.settings.own_text else "exact_match")
         if self.settings.score != "none":
             attention = translator.attention(self.example())
             pictures.append(folder.path / "attention.png")

@@ -59,8 +59,25 @@ def test_every_token_knows_the_word_it_is_of(tokenizer):
 
 
 def test_unknown_tokens_are_replaced_in_their_order(tokenizer):
-    if tokenizer.kind != "byte-bpe":  # to which nothing is unknown
-        assert tokenizer.decode([3, 2, 3, 3], ["a", "b"]).replace(" ", "") == "ab<unk>"
+    if tokenizer.kind in ("words", "characters"):
+        assert tokenizer.decode([3, 2, 3, 3, 3], ["a", None, "b"]).replace(" ", "") == "a<unk>b<unk>"
+
+
+def test_an_unknown_character_of_bpe_takes_its_whole_word_with_it_but_no_punctuation():
+    tokenizer = Tokenizer.train("bpe", ["ein kleiner hund.", "sch n, ja"] * 3, 60, apart=True)
+    ids = tokenizer.encode("schön, 漢字 hund.")
+    assert tokenizer.tokens(ids).count("<unk>") == 3
+    assert tokenizer.decode(ids) == "sch<unk>n, <unk><unk> hund."
+    assert tokenizer.decode(ids, ["schön", "漢字", "漢字"]) == "schön, 漢字 hund."
+    assert tokenizer.decode(ids, [None, None, "猫"]) == "sch<unk>n, 猫 hund."
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+def test_normalized_text_is_what_comes_back(tokenizer, lowercase):
+    letters = "  the  Dogs Zoe\u0308 \n"
+    other = Tokenizer.train(tokenizer.kind, [letters, letters.lower()], lowercase=lowercase, vocab_size=300 if tokenizer.kind == "byte-bpe" else None)
+    assert other.normalize(letters) == other.decode(other.encode(letters)) != letters
+    assert other.normalize(letters).islower() == lowercase
 
 
 def test_tokenizers_are_equal_when_they_cut_alike(tokenizer):

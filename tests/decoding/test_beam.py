@@ -106,6 +106,9 @@ def test_a_prefix_has_room_of_its_own_but_no_more_than_the_model():
     model, texts = RandomModel(8, max_length=9), sentences(1)
     [[best]] = beam_search(model, *padded(texts), max_length=2, prefixes=[[7, 6, 5]])
     assert best.ids == [7, 6, 5]
+    lengths = np.array([3, 1])
+    assert length_limits(RandomModel(8, max_length=90), lengths, prefixes=[[4] * 30, []]).tolist() == [52, 14]  # without a limit of one's own, behind it
+    assert length_limits(RandomModel(8, max_length=90), lengths).tolist() == [22, 14]
     with pytest.raises(UserError, match="a prefix has 9 tokens, but the model takes 8"):
         beam_search(model, *padded(texts), prefixes=[[3] * 9])
 

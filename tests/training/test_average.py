@@ -43,6 +43,13 @@ def test_a_short_run_averages_the_epochs_there_are(tmp_path):
     assert EpochAverage(tmp_path, 10).mean(0) == ({}, 0)
 
 
+def test_a_run_without_a_whole_epoch_says_that_there_is_no_mean(tmp_path):
+    trainer = trainer_of(tmp_path, console := At(), steps=1, average=3)
+    trainer.fit()
+    assert console.notes == ["no epoch ended, so there is no mean over the last ones; the best weights are kept"]
+    assert trainer.folder.model.exists() and not any("averaged" in line for line in metrics_of(trainer.folder.path))
+
+
 def test_the_sum_loses_no_small_change(tmp_path):
     """2²⁴ + 1 is no float32: the sum is taken in float64."""
     average = EpochAverage(tmp_path, 2)

@@ -50,6 +50,15 @@ def test_the_search_and_the_ensemble_are_those_that_were_asked_for(run, tmp_path
     assert asked == {"beam": 3, "alpha": 0.5, "beta": 0.1, "copy_unknown": True, "tokenised": True}
 
 
+def test_references_are_compared_as_the_model_could_write_them(run, tmp_path, monkeypatch):
+    """Capitals that it has not, letters in another Unicode form and odd spaces are no mistakes of its."""
+    said = "zoë bee , cat ant ."
+    monkeypatch.setattr("minitx.decoding.translator.Translator.translate", lambda self, texts, **options: [said] * len(texts))
+    paths = write(tmp_path, "s", ["ant bee ."] * 2), write(tmp_path, "t", [" ZOE\u0308  Bee , Cat Ant .", said])
+    [scores] = evaluate(run, *paths)["splits"].values()
+    assert scores["exact_match"] == 1 and scores["bleu"] == pytest.approx(100)
+
+
 def test_without_files_the_held_out_pairs_are_scored(run):
     found = evaluate(run)
     assert set(found["splits"]) == set(held_out(run)) == {"validation"}

@@ -226,8 +226,30 @@ def test_a_run_killed_before_its_first_save_starts_over(straight, tmp_path, monk
         train(settings, out=tmp_path / "run", console=At())
     monkeypatch.undo()
     assert not RunFolder(tmp_path / "run").last.exists()
+    _, console = resume(tmp_path / "run")
+    assert any("was stopped before its first save, and starts over" in note for note in console.notes)
+    assert files_of(tmp_path / "run") == files_of(run)
+
+
+def test_a_run_killed_before_its_first_validation_is_saved_starts_over(straight, tmp_path, monkeypatch):
+    """There are weights then, and no update has been saved."""
+    settings, run = straight
+    monkeypatch.setattr(At, "validation", lambda *_, **__: kill())
+    with pytest.raises(Stopped):
+        train(settings, out=tmp_path / "run", console=At())
+    monkeypatch.undo()
+    assert RunFolder(tmp_path / "run").model.exists()
     resume(tmp_path / "run")
     assert files_of(tmp_path / "run") == files_of(run)
+
+
+def test_a_run_whose_state_was_thrown_away_keeps_its_weights(copied):
+    _, run = copied
+    shutil.rmtree(RunFolder(run).last.parent)
+    before = files_of(run)
+    with pytest.raises(UserError, match="has its weights, but .*state.safetensors is gone.*--overwrite"):
+        resume(run)
+    assert files_of(run) == before
 
 
 def test_a_finished_run_says_so_and_stays_as_it_is(copied):

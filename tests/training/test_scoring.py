@@ -2,7 +2,9 @@
 import pytest
 import sacrebleu
 
-from minitx.training.scoring import bleu_by_length, paper_scores
+from minitx.data.punctuation import Punctuation
+from minitx.training.metrics import text_scores
+from minitx.training.scoring import as_it_is, bleu_by_length, paper_scores
 
 REFERENCES = ["The dog's house, an old one, is red.", "Two cats do not see the dog.", 'He said "stop"!'] * 3
 HYPOTHESES = ["the dog's home, an old one, is red.", "Two cats do not see a dog.", 'He said "Stop"!'] * 3
@@ -51,6 +53,22 @@ def test_text_that_is_split_is_scored_as_it_is():
 def test_scripts_without_spaces_have_their_tokenizer(texts, tokenizer):
     scores = paper_scores([texts[0], texts[1][:-1]], texts)
     assert tokenizer in scores[1]["signature"] and 0 < scores[1]["score"] < 100
+
+
+def test_a_form_that_is_known_is_not_guessed():
+    """Too few marks to see it by."""
+    form, references = Punctuation(), ["the dog &apos;s tail is long ."] * 3
+    found = by_names(paper_scores(["the dog &apos;s tail is long"] * 3, references, form))
+    raw = sacrebleu.BLEU().corpus_score(["the dog's tail is long"] * 3, [["the dog's tail is long."] * 3]).score
+    assert found["BLEU", "raw text"]["score"] == pytest.approx(raw) and raw > 80
+    assert by_names(paper_scores(["the dog &apos;s tail is long"] * 3, references))["BLEU", "raw text"]["score"] < 20
+
+
+@pytest.mark.parametrize("text, tokenizer", [("我喜欢红色的猫。", "zh"), ("我 喜欢 红色 的 猫 。", "none"), ("これは猫です", "char"), ("the red cats do not see it", "none")])
+def test_text_as_it_is_has_its_words_found_where_no_spaces_part_them(text, tokenizer):
+    assert as_it_is([text] * 3) == tokenizer
+    scores, signature = text_scores([text] * 3, [text + "x"] * 3)
+    assert f"tok:{tokenizer}" in signature and scores["bleu"] > 40
 
 
 def test_bleu_is_told_for_groups_of_sentences_of_like_length():

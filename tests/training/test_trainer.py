@@ -20,7 +20,7 @@ def trainer_of(folder, console=None, name="run", **changes):
     """A trainer on the small task, before its first step."""
     settings = small_settings(folder, **changes)
     corpus = corpora.load(settings)
-    tokenizers = TokenizerPair.train(settings.tokenizer, corpus.train)
+    tokenizers = TokenizerPair.train(settings.tokenizer, corpus.train, lowercase=settings.lowercase)
     train_ids, valid_ids = (encode_pairs(tokenizers, pairs, settings.max_length)[0] for pairs in (corpus.train, corpus.validation))
     model = build_model(settings, len(tokenizers.source), len(tokenizers.target))
     run = RunFolder(folder / name)
@@ -176,6 +176,17 @@ def test_the_best_may_be_chosen_by_bleu(tmp_path):
     assert [line["best"] for line in trainer.lines if "bleu" in line] == [True, False, True, False, False]
     assert read_safetensors(trainer.folder.model)[1] == {"step": "15"}
     assert trainer.step == 25 and console.notes == ["stopped early: no better BLEU in 2 validations"]
+
+
+def test_a_validation_compares_with_what_the_model_could_write(tmp_path, monkeypatch):
+    """The targets are in capitals, which a tokenizer of small letters has not."""
+    trainer = trainer_of(tmp_path, console := At(), lowercase=True)
+    targets = [pair.target for pair in trainer.corpus.validation]
+    monkeypatch.setattr("minitx.training.metrics.translate", lambda *_: [target.lower() for target in targets])
+    trainer.validate()
+    assert all(target != target.lower() for target in targets)
+    assert trainer.lines[-1]["exact_match"] == 1 and trainer.lines[-1]["bleu"] > 50
+    assert all(reference == hypothesis for _, reference, hypothesis in console.samples[-1])
 
 
 @pytest.mark.parametrize("accumulate", [1, 2, 5])
