@@ -171,8 +171,8 @@ picture(figure, "02_similarity",
 # Word and position in one vector
 # -------------------------------
 # Both are added into the same features. Would one not drown the other? An embedding here begins with a variance of
-# 1/d in each feature, so it is about 1 long, while every position is :math:`\sqrt{d/2}` long. This is why the 2017
-# model multiplies the embeddings by :math:`\sqrt d` first.
+# 1/d in each feature, so it is about 1 long, while every position is :math:`\sqrt{d/2}` long. The 2017 model
+# multiplies the embeddings by :math:`\sqrt d` first; it does not say why, but this is what it does here.
 words = weight.numpy()[4:]  # without <pad> and the like
 
 

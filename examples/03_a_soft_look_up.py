@@ -135,7 +135,7 @@ picture(figure, "03_soft_look_up",
 # --------------------------
 # How does the answer change with value *j*? By its weight, exactly: :math:`\partial\,\text{out}/\partial v_j = p_j I`.
 # So when the answer was wrong, the gradient goes to the words in the measure in which they were looked at. A word with
-# no weight learns nothing, even if it was the right one. This is why a look-up that can learn must be soft.
+# no weight learns nothing, even if it was the right one. This is why a look-up that is to learn by gradients is soft.
 
 
 def answer(values, keys):
@@ -165,5 +165,5 @@ claim("where the look-up is as hard as a dictionary, all words but one are taugh
 # ----------------
 # Query, key and value are three rows of numbers; the look-up is a dot product, a softmax and a mean. It mixes what is
 # there. It is soft so that it can be learnt, and how soft is a matter of the size of the scores: lesson 4. In a model,
-# queries, keys and values are three linear layers of the same words, and they are what is learnt
+# queries, keys and values are three linear layers, in self-attention of the same words, and they are what is learnt
 # (``minitx/nn/attention.py``); the kernel with its derivation is in ``minitx/kernels/attention``.

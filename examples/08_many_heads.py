@@ -87,9 +87,9 @@ claim("heads cost no parameters", f"with {min(HEADS)} to {max(HEADS)} heads: {',
 # One against many
 # ----------------
 # One head could in principle look at several words with uneven weights, and let the layer behind tell from the mixture
-# who was who. It does not come to that: what it learns is to serve one of the four and to guess at the others.
+# who was who. It does not come to that: what it learns is to serve one of the four and to say little of the others.
 one, eight = answers[1], answers[8]
-claim("a single head serves one of the four and hardly more than guesses at the others",
+claim("a single head serves one of the four and seldom names the others",
       f"it names one symbol in {one.max():.0%} of the cases, each of the others in at most {np.sort(one)[-2]:.0%}; guessing would be "
       f"{1 / SYMBOLS:.0%}", one.max() > 0.6 and np.sort(one)[-2] < 0.4)
 claim("with as many parameters, eight heads serve all four", f"at least {eight.min():.0%} each", eight.min() > 0.9)

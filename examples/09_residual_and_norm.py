@@ -162,15 +162,17 @@ claim(f"{DEPTH} layers with residual and a norm before each sublayer learn it, a
       f"{last['norm(f(x))']:.2f} with the norm", last[PRE] < 1 < 1.8 < min(last["x + f(x)"], last["norm(f(x))"]))
 
 # %%
-# Where the norm stands behind the sum, as in 2017, a stack so deep wants to be warmed up: small steps first, while the
-# gradients of its last layers are many times those of its first (Xiong et al. 2020). Here nobody does that.
+# Where the norm stands behind the sum, as in 2017, a stack so deep wants to be warmed up: small steps first, because the
+# gradients near its output do not become smaller with its depth, as they do where the norm stands before the sublayer
+# (Xiong et al. 2020). Here nobody does that.
 #
 # Layer norm and batch norm
 # -------------------------
 # Both subtract a mean and divide by a standard deviation. *Layer norm* takes them over the features of one word. *Batch
 # norm* (Ioffe and Szegedy 2015) takes them, for each feature, over all words of the batch, so that a word's vector
 # depends on who happens to be there. Sentences make that worse: they differ in length, and either the padding counts
-# as well, or the number of words in the sum changes from batch to batch.
+# as well, or the number of words in the sum changes from batch to batch. All that follows is of training: in use, batch
+# norm takes running means of what it saw there, so that it is not in use what it was trained as.
 layer_norm, batch_norm = (norm(D_MODEL).to(np.float64) for norm in (nn.LayerNorm, nn.BatchNorm))
 NORMS = {"layer norm": (layer_norm, True), "batch norm of the words": (batch_norm, True), "batch norm of words and padding": (batch_norm, False)}
 NEIGHBOURS = (1, 3, 7, 15, 31, 63)
@@ -227,7 +229,7 @@ def from_the_future(norm):
     return pairs
 
 
-claim("batch norm lets a word see those after it, mask or no mask; layer norm does not",
+claim("in training, batch norm lets a word see those after it, mask or no mask; layer norm does not",
       f"of 15 pairs of a word and a later one, {from_the_future(batch_norm)} under batch norm and {from_the_future(layer_norm)} under layer norm",
       from_the_future(batch_norm) == 15 and from_the_future(layer_norm) == 0)
 

@@ -133,6 +133,8 @@ for _ in range(4):
     wrong[np.arange(len(wrong)), place] = generator.choice(batch.target_out[real & (batch.target_out > 3)], len(wrong))
     difference = cost(type(batch)(**{**vars(batch), "target_in": wrong})) - truth_costs
     for row, at in enumerate(place):
+        if wrong[row, at] == batch.target_in[row, at]:  # the true word was drawn
+            continue
         before.append(np.abs(difference[row, :at]).max())
         for distance in range(FAR):
             if at + distance < real[row].sum():
@@ -142,7 +144,7 @@ table(["a wrong word", *(f"{distance} later" if distance else "read just now" fo
       [("makes the true next word cost so many nats more", *(f"{value:+.2f}" for value in more))], align="<" + ">" * FAR)
 claim("a wrong word costs most right behind it", f"{more[0]:.2f} nats; {FAR - 1} words later {more[-1]:.2f}", more[0] > 1 and more[0] > 3 * more[-1])
 claim("before it, nothing changes", f"the largest difference is {max(before):g}", max(before) == 0)
-myth("one mistake spoils the rest of the sentence",
+myth("one wrong word in what it reads spoils all that it says behind it",
      f"from the second word on, a wrong one costs at most {more[1:].max():.2f} nats, and {FAR - 1} words later {more[-1]:.2f}: the source "
      "says what is meant, and the words after the wrong one are true again", more[1:].max() < 0.6 * more[0] and more[-1] < more[1])
 

@@ -75,7 +75,7 @@ claim("the four are of a size, to within 3%", f"the largest has {apart:.1%} more
 # %%
 # The same steps
 # --------------
-# Every batch has sentences of all lengths, so nobody meets a length in the test that was not in training.
+# Batches mix all lengths, so nobody meets a length in the test that was not in training.
 
 
 def train(model):
@@ -169,6 +169,6 @@ picture(figure, "11_the_bottleneck",
 # What to remember
 # ----------------
 # The bottleneck is real, and it is on the axis of length: a few words get through, and what lies behind them is lost,
-# from the end of the translation forwards. Attention does away with it, by any score, in a recurrent model as in the Transformer.
+# from the end of the translation backwards. Attention does away with it, by any score, in a recurrent model as in the Transformer.
 # But it is not that a vector could not hold a sentence. What attention gives is a short way from each word that is said
 # to the word that is meant, and it is on short ways that gradients learn.

@@ -118,6 +118,8 @@ myth("the weights of cross-attention are an alignment",
 
 # %%
 # One sentence of each
+# --------------------
+# Where each translator looks as it writes one sentence; Korean in Latin letters, which every font has.
 LEADS = "g kk n d tt r m b pp s ss - j jj ch k t p h".split()
 VOWELS = "a ae ya yae eo e yeo ye o wa wae oe yo u wo we wi yu eu ui i".split()
 FINALS = "- k k k n n n t l k m l l l p l m p p t t ng t t k t p t".split()

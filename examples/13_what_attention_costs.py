@@ -3,7 +3,7 @@ r"""
 ========================
 
     *"Self-attention costs time and memory that grow with the square of the length; a recurrent layer grows linearly, but
-    has to go word by word."* (after Vaswani et al. 2017, table 1)
+    has to go word by word."* (after Vaswani et al. 2017, table 1, which speaks of time)
 
 We count multiplications, because they do not depend on who else is using the machine; we count the bytes that a layer
 keeps for its backward pass; and at the end we look at the clock, where some of the theory looks different.
@@ -112,8 +112,8 @@ claim("what a recurrent layer has more of is waiting: a product for each word th
 # %%
 # Memory
 # ------
-# For its backward pass, a layer keeps what its rules ask for. Attention as it is written down keeps the weights of all
-# pairs. The kernel of minitx keeps its output and one number for each query of a head and computes the weights again
+# For its backward pass, a layer keeps what its rules ask for. Attention as it is written down keeps the scores and the
+# weights of all pairs. The kernel of minitx keeps its output and one number for each query of a head and computes the weights again
 # (Dao et al. 2022).
 HEADS = 4
 

@@ -215,7 +215,7 @@ claim(f"a beam of {BEAMS[-1]}, as many as there are beginnings, finds the likeli
 plain = greedy(tiny, sources, ones, max_length=5)
 claim("a beam of 1 is greedy decoding", f"{sum(one.ids == ids for one, ids in zip(found[1], plain))} of {SENTENCES} sentences are the same",
       all(one.ids == ids for one, ids in zip(found[1], plain)))
-claim("the likeliest word is often not how the likeliest sentence begins: a beam of 4 finds it where greedy does not",
+claim("to follow the likeliest word often misses the likeliest sentence: a beam of 4 finds it where greedy does not",
       f"greedy finds it in {hits[1]:.0%} of the cases, a beam of 2 in {hits[2]:.0%}, of 4 in {hits[4]:.0%}", hits[1] < 0.7 and hits[4] > hits[1] + 0.2)
 
 # %%

@@ -91,7 +91,7 @@ table(["error, relative, where the mean is", *(f"{mean:g}" for mean in MEANS)],
       [(name, *(f"{value:.0e}" for value in values)) for name, values in lost.items()], align="<" + ">" * len(MEANS))
 myth("the same formula gives the same result",
      f"around a mean of {MEANS[3]:g} the short cut is wrong by {lost['short cut'][3]:.0%}, the kernel by {lost['cpu.py'][3]:.0e}; it goes over the row "
-     "twice, the second time while it is in cache", lost["short cut"][3] > 100 * lost["cpu.py"][3])
+     "for the mean, for the variance and for the result, after the first time while it is in cache", lost["short cut"][3] > 100 * lost["cpu.py"][3])
 
 # %%
 # What is moved
