@@ -23,7 +23,7 @@ def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_gr
     """Gradients of `outputs`, contracted with `cotangents`, with respect to `inputs`, without touching any `.grad`.
 
     Args:
-        outputs, inputs: lists of Tensors; inputs may be leaves or anything that the outputs were computed from.
+        outputs, inputs: Tensors or lists of them; inputs may be leaves or anything that the outputs were computed from.
         cotangents: one gradient per output; None stands for 1 and needs a scalar output.
         create_graph: build the graph of the gradients, so that they can be differentiated again; implies retain_graph.
         allow_unused: give None for an input that the outputs do not depend on; False makes that an error.
@@ -32,6 +32,7 @@ def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_gr
 
     Raises ValueError for an input that requires no gradient, RuntimeError for an output that depends on nothing that does, or whose graph is gone.
     """
+    outputs, inputs, cotangents = ([x] if hasattr(x, "shape") else x for x in (outputs, inputs, cotangents))
     for tensor in outputs:
         _check_root(tensor)
     for position, tensor in enumerate(inputs):
@@ -60,14 +61,19 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
     What makes it longer: gradients of broadcast inputs are summed, those that nobody else holds are added to in place, memory goes as soon as it can, and
     hooks, monitors, writes and optimizers' buffers are seen to.
 
+    Of the graph only what leads to a target is walked, and freed.
+
     With `since`, a creation order, only nodes made from then on are walked: what arrives at older targets is a part of their gradient (no hooks run).
     """
     wanted = None if targets is None else {key: None for key in targets}
     lowest = since or (0 if targets is None else min((key.order if isinstance(key, Node) else 0) for key in targets))
     order = reachable(roots, lowest)
-    reached = None if lowest == 0 else set(order)
+    if wanted is not None:  # of the graph only what leads to a target is walked
+        leading = set(wanted)
+        leading.update(node for node in reversed(order) if not leading.isdisjoint(node.parents))
+        order = [node for node in order if node in leading]
     pending, alone = {}, set()  # gradients on their way, by node; those in `alone` are held by nobody else
-    leaves = {}
+    leaves = dict.fromkeys(root for root in roots if root.node is None)
 
     def deliver(parent, gradient, unshared=False):
         if parent not in pending:
@@ -83,9 +89,6 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
 
     for root, seed in zip(roots, seeds):
         deliver(root.node or root, seed)
-    for root in roots:
-        if root.node is None:
-            leaves[root] = True
     monitor = mode.monitor
     with grad_mode(create_graph):
         for node in order:
@@ -95,6 +98,8 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                     g = _run_hooks(node.hooks, g)
                 if wanted is not None and node in wanted:
                     wanted[node] = g
+                    if leading.isdisjoint(node.parents):
+                        continue
                 if node.stamp != graph._writes and any(cell[0] > node.stamp for cell in node.guards):
                     raise RuntimeError(f"{node.op.name}: a tensor that it kept for its gradient was changed in place before backward; "
                                        "make the change on a copy, or after backward")
@@ -107,16 +112,16 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                 results = list(results)
                 for i, parent in enumerate(node.parents):
                     gradient, results[i] = results[i], None
-                    if parent is None or gradient is None:
+                    if parent is None or gradient is None or wanted is not None and parent not in leading:
                         continue
+                    gradient = gradient if hasattr(gradient, "dtype") else np.asarray(gradient, parent.dtype)
                     if gradient.shape != parent.shape:
                         gradient = _unbroadcast(node, gradient, parent.shape)
                     if gradient.dtype != parent.dtype:
                         gradient = gradient.astype(parent.dtype)
                     unshared = sys.getrefcount(gradient) == _ALONE and memory.owns(gradient)
                     if isinstance(parent, Node):
-                        if reached is None or parent in reached or parent in wanted:
-                            deliver(parent, gradient, unshared)
+                        deliver(parent, gradient, unshared)
                     elif wanted is None and not parent.hooks and not create_graph:
                         parent.accumulate_grad(gradient, unshared)
                     else:
@@ -211,11 +216,11 @@ def _unbroadcast(node, gradient, shape):
 def _run_hooks(hooks, g):
     for hook in tuple(hooks.values()):
         tensor = g if isinstance(g, graph._Tensor) else graph._Tensor(np.asarray(g) if isinstance(g, np.generic) else g)  # of 0 axes, a NumPy scalar
-        result = hook(tensor)
-        if result is not None:
+        if (result := hook(tensor)) is not None:
             if np.shape(result) != tensor.shape:
                 raise RuntimeError(f"backward: a hook returned shape {np.shape(result)} for a gradient of shape {tensor.shape}; it must keep the shape")
-            g = result.data if isinstance(result, graph._Tensor) and not isinstance(g, graph._Tensor) else result
+            g = (result.data if isinstance(result, graph._Tensor) and not isinstance(g, graph._Tensor) else
+                 result if hasattr(result, "dtype") else np.asarray(result, tensor.dtype))
     return g
 
 

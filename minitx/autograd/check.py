@@ -7,6 +7,7 @@ import numpy as np
 
 from . import graph
 from .backward import gradients
+from .functional import _several, _tensors
 from .tensor import Tensor, tensor
 
 
@@ -78,7 +79,7 @@ class _Probe:
     def values(self, arrays):
         tensors = [Tensor(array.copy()) for array in arrays]
         with graph.no_grad():
-            outputs = _tuple(self.function(*tensors))
+            outputs = _tensors("gradcheck", _several(self.function(*tensors)))
         for i, (after, before) in enumerate(zip(tensors, arrays)):
             if not np.array_equal(after.data, before, equal_nan=before.dtype.kind == "f"):
                 raise GradientMismatch(f"gradcheck: the function changes its input {i} in place")
@@ -96,7 +97,7 @@ class _Probe:
     def differentiate(self, tensors, cotangents, create_graph):
         """One gradient Tensor per checked input, zeros where the outputs do not depend on it."""
         with graph.grad_mode(True):
-            outputs = _tuple(self.function(*tensors))
+            outputs = _tensors("gradcheck", _several(self.function(*tensors)))
             pairs = [(out, u) for out, u in zip(outputs, cotangents) if out.requires_grad]
             wanted, found = [tensors[i] for i in self.checked], [None] * len(self.checked)
             if pairs:
@@ -150,11 +151,3 @@ def _one_hot(array):
         one = np.zeros(array.shape)
         one[i] = 1
         yield i, one
-
-
-def _tuple(outputs):
-    outputs = tuple(outputs) if isinstance(outputs, (tuple, list)) else (outputs,)
-    for out in outputs:
-        if not isinstance(out, Tensor):
-            raise TypeError(f"gradcheck: the function returned {type(out).__name__}, not a Tensor")
-    return outputs

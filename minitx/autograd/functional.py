@@ -34,7 +34,7 @@ def value_and_grad(function, argnums=0):
         if out.size != 1:
             raise ValueError(f"grad: the function returned shape {out.shape}, not one number; reduce it (.sum()), or use vjp or jacobian")
         gradients = trace.gradients([None])
-        return trace.value, gradients if isinstance(argnums, tuple) else gradients[0]
+        return trace.value, gradients if isinstance(argnums, (tuple, list)) else gradients[0]
 
     return call
 
@@ -93,7 +93,7 @@ def jacobian(function, argnums=0):
                 cotangents[position][i] = 0
             parts = [(ops.stack([row[k] for row in rows]) if rows else Tensor(np.zeros(0, start.dtype))).reshape(out.shape + start.shape)
                      for k, start in enumerate(trace.starts)]
-            blocks.append(tuple(parts) if isinstance(argnums, tuple) else parts[0])
+            blocks.append(tuple(parts) if isinstance(argnums, (tuple, list)) else parts[0])
         return tuple(blocks) if isinstance(trace.value, tuple) else blocks[0]
 
     return call
@@ -170,7 +170,7 @@ class _Trace:
     """One call of a function whose chosen arguments begin a graph of their own."""
 
     def __init__(self, name, function, args, argnums, options):
-        positions = argnums if isinstance(argnums, tuple) else (argnums,)
+        positions = _several(argnums)
         if any(not -len(args) <= i < len(args) for i in positions):
             raise ValueError(f"{name}: argnums is {argnums} but {len(args)} positional arguments were given")
         args, outside, self.since = list(args), mode.recording, next(graph._count)

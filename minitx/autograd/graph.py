@@ -154,6 +154,8 @@ class Op:
             elif isinstance(arg, np.generic):
                 scalars = True
             elif isinstance(arg, (list, tuple)):
+                if any(isinstance(item, _Tensor) and item.requires_grad for item in arg):
+                    raise TypeError(f"{self.name}: a list of Tensors is joined with stack or concatenate, which keep their gradients")
                 arg = np.asarray(arg)
             arrays.append(arg)
             parents.append(parent)
@@ -173,7 +175,7 @@ class Op:
         if not isinstance(out, np.ndarray):
             out = _as_array(self, out)
         tensor = _Tensor(out)
-        if out.base is not None or arrays and out is arrays[0]:
+        if out.base is not None or arrays and (out is arrays[0] or out is arrays[-1]):
             _share_version(tensor, args)
         if recording and out.dtype.kind == "f":
             tensor.requires_grad = True

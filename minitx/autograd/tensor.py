@@ -251,7 +251,7 @@ def _operators(name, op):
         self[...] = op(self, other)
         return self
 
-    setattr(Tensor, f"__{name}__", lambda self, other: op(self, other))
+    setattr(Tensor, f"__{name}__", lambda self, other: NotImplemented if getattr(other, "__array_ufunc__", ...) is None else op(self, other))
     if name in _ARITHMETIC:
         setattr(Tensor, f"__r{name}__", lambda self, other: op(other, self))
         setattr(Tensor, f"__i{name}__", in_place)
@@ -296,7 +296,7 @@ def tensor(data, dtype=None, requires_grad=False, device=None):
     if isinstance(source, (list, tuple)) and any(isinstance(item, Tensor) for item in source):
         raise TypeError("tensor: a list of Tensors is joined with stack or concatenate, which keep their gradients")
     array = np.array(source, dtype=dtype) if devices.of(source) == "cpu" else source.astype(dtype or source.dtype)
-    if dtype is None and not hasattr(source, "dtype") and array.dtype == np.float64:
+    if dtype is None and array.dtype == np.float64 and not any(hasattr(s, "dtype") for s in (source, *(source if isinstance(source, (list, tuple)) else ()))):
         array = array.astype(np.float32)
     if array.dtype == object:
         raise TypeError(f"tensor: cannot make an array of numbers from {type(data).__name__}; are the nested lists of equal lengths?")

@@ -39,6 +39,7 @@ def slope(function, *values):
     (lambda x: x ** 0.5, 0.0, np.inf),
     (lambda x: x ** -1, 0.0, -np.inf),
     (lambda x: 0.0 ** x, 2.0, 0.0),
+    (lambda x: 0.0 ** x, -1.0, -np.inf),
     (lambda x: ops.max(x), [3.0, 1.0, 3.0], [0.5, 0.0, 0.5]),
     (lambda x: ops.min(x), [1.0, 1.0, 1.0], [1 / 3, 1 / 3, 1 / 3]),
     (lambda x: ops.norm(x), [0.0, 0.0], [0.0, 0.0]),

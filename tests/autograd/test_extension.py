@@ -200,3 +200,23 @@ def test_an_optional_tensor_has_the_default_that_its_forward_says():
         return x * factor
 
     assert scaled(tensor([3.0])).tolist() == [6.0] and scaled(tensor([3.0]), factor=tensor(5.0)).tolist() == [15.0]
+
+
+def test_a_rule_may_return_a_number_of_the_right_shape():
+    product = op(lambda x, y: x * y)
+    product.vjp(lambda g, x, y: (g * y, 0))
+    x, y = (tensor(value, requires_grad=True) for value in (3.0, 4.0))
+    product(x, y).backward()
+    assert (x.grad.item(), y.grad.item()) == (4, 0) and y.grad.dtype == np.float32
+    with pytest.raises(RuntimeError, match=r"returned a gradient of shape \(\) for an input of shape \(2,\)"):
+        product(tensor([1.0, 2.0]), tensor([1.0, 2.0], requires_grad=True)).sum().backward()
+
+
+def test_an_operation_that_returns_its_last_input_shares_its_changes():
+    second = op(lambda x, y: y)
+    second.vjp(lambda g: (None, g))
+    x, y, w = (tensor(np.ones(2), requires_grad=needs) for needs in (True, False, True))
+    product = second(x, y) * w
+    y[0] = 9.0
+    with pytest.raises(RuntimeError, match="changed in place"):
+        product.sum().backward()

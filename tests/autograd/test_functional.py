@@ -279,3 +279,9 @@ def test_an_operation_of_one_s_own_works_in_all_of_them():
     assert isinstance(cube(tensor(X)), Tensor)
     np.testing.assert_allclose(np.diag(hessian(lambda x: cube(x).sum())(X[0]).data), 6 * X[0])
     np.testing.assert_allclose(jvp(cube, X, V)[1].data, 3 * X * X * V)
+
+
+def test_argnums_may_be_a_list():
+    for position, found in zip((1, 0), grad(lambda a, b: a * b, [1, 0])(0.5, 0.25)):
+        assert found.item() == (0.5, 0.25)[1 - position]
+    assert [len(row) for row in (jacobian(lambda a, b: a * b, [0, 1])(X, X), hessian(lambda a, b: (a * b).sum(), [0, 1])(X, X))] == [2, 2]

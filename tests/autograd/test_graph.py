@@ -481,3 +481,44 @@ class TestInto:
         np.testing.assert_array_equal(x.grad.data, np.full(3, 20.0))
         np.testing.assert_array_equal(gx.data, np.full(3, 30.0))
         assert seen == [(False, False), (False, False)]
+
+
+def test_gradients_takes_lone_tensors_as_well(x):
+    y = (x * x).sum()
+    for outputs, inputs in (([y], [x]), (y, [x]), ([y], x), (y, x), (y.reshape(1), x)):
+        found, = gradients(outputs, inputs, retain_graph=True)
+        np.testing.assert_array_equal(found, 2 * x.data)
+    found, = gradients(x * x, x, np.array([1.0, 0.0, 2.0]))
+    np.testing.assert_array_equal(found, [2, 0, 12])
+
+
+def test_gradients_walks_and_frees_only_what_leads_to_an_input(x):
+    """So that backward can be cut in pieces: what lies below an input, or beside the way to it, is there for the next piece."""
+    h = x * x
+    found, = gradients([(h * h).sum()], [h])
+    h.backward(found)
+    np.testing.assert_allclose(x.grad.data, 4 * x.data ** 3)
+
+    a, b = tensor(2.0, requires_grad=True), tensor(3.0, requires_grad=True)
+    p, q = a * a, b * b
+    gradients([p + q], [a])
+    q.backward()
+    assert b.grad.item() == 6
+
+
+def test_what_does_not_lead_to_an_input_runs_no_hook_and_may_have_been_changed(x):
+    w, c, seen = tensor(np.ones(3), requires_grad=True), tensor(np.full(3, 2.0)), []
+    w.register_hook(seen.append)
+    h = w * c
+    c[0] = 9.0  # the rule of h would refuse
+    found, = gradients([(h * x).sum()], [x])
+    np.testing.assert_array_equal(found, h.data)
+    assert not seen
+
+
+def test_a_hook_may_return_a_number():
+    for through in (lambda x: x, ops.relu):
+        x = tensor(1.0, requires_grad=True)
+        x.register_hook(lambda g: 2.0)
+        through(x).sum().backward()
+        assert x.grad.item() == 2 and x.grad.dtype == np.float32

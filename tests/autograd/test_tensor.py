@@ -293,3 +293,29 @@ def test_under_no_grad_a_leaf_can_be_written_to(t):
         t[0] = 0.0
         t[1, 1:] = tensor([7.0, 8.0])
     assert t.tolist() == [[0.0, 0.0, 0.0], [4.0, 7.0, 8.0]]
+
+
+def test_comparison_leaves_it_to_those_who_ask_for_that():
+    """As arrays do: `pytest.approx` compares element by element itself."""
+    assert tensor(3.0) == pytest.approx(3.0) and tensor(3.0) != pytest.approx(3.1)
+    assert tensor([1.0, 2.0]) == pytest.approx([1.0, 2.0]) and pytest.approx(3.0) == tensor(3.0)
+
+
+def test_what_numpy_s_own_tests_ask_is_answered(t):
+    np.testing.assert_almost_equal(tensor(3.0), 3.0)
+    np.testing.assert_array_almost_equal(t, t.data)
+    assert not np.iscomplexobj(t) and np.result_type(t, np.float32) == np.float64 and np.may_share_memory(t, t.data)
+
+
+def test_a_list_of_numbers_that_have_a_dtype_keeps_it():
+    assert tensor([np.float64(1.1)]).dtype == tensor([np.array([1.1])]).dtype == np.float64
+    assert tensor([1.1]).dtype == tensor([[1.1]]).dtype == tensor([np.float32(1.1)]).dtype == np.float32
+
+
+@pytest.mark.parametrize("call", [lambda a, b: tensor([3.0, 4.0]) * [a, b], lambda a, b: ops.where([True, False], [a, b], 0.0)])
+def test_a_list_of_tensors_is_never_detached_without_a_word(call):
+    a, b = (tensor(value, requires_grad=True) for value in (1.0, 2.0))
+    with pytest.raises(TypeError, match="joined with stack or concatenate"):
+        call(a, b)
+    with no_grad():
+        call(tensor(1.0), tensor(2.0))

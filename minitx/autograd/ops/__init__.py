@@ -38,8 +38,9 @@ def _of_values(function):
     return lambda *args, **options: function(*map(_values, args), **{name: _values(value) for name, value in options.items()})
 
 
-for _name in "shape ndim size ones_like zeros_like empty_like full_like isneginf isposinf isclose allclose array_equal nonzero argwhere count_nonzero".split():
-    NUMPY[getattr(np, _name)] = _of_values(getattr(np, _name))
+NUMPY.update((getattr(np, name), _of_values(getattr(np, name))) for name in (
+    "shape ndim size ones_like zeros_like empty_like full_like isneginf isposinf isclose allclose array_equal nonzero argwhere count_nonzero "
+    "iscomplexobj result_type may_share_memory").split())
 
 
 def _numpy_norm(x, ord=None, axis=None, keepdims=False):

@@ -67,7 +67,7 @@ def power(x, y):
 def _(g, x, y, out, needs):
     # 0 ** 0 = 1 is constant in x, and 0 ** y = 0 is constant in y: neither may become 0 · inf
     gx = g * (y * x ** (y - (_values(y) != 0))) if needs[0] else None
-    gy = g * out * np.log(np.where(_values(x) == 0, 1, x)) if needs[1] else None
+    gy = g * out * np.log(np.where((_values(x) == 0) & (_values(y) >= 0), 1, x)) if needs[1] else None
     return gx, gy
 
 
@@ -203,7 +203,7 @@ def _(g, x):
 @op
 def softplus(x):
     """log(1 + eˣ), without overflow."""
-    return np.logaddexp(x, x.dtype.type(0))
+    return np.logaddexp(x, 0)
 
 
 softplus.vjp(lambda g, x: g * sigmoid(x))
