@@ -28,6 +28,8 @@ def main(steps=600, n_train=16_000, n_test=200, out="."):
     words = f"{len(tokenizers.source)} English and {len(tokenizers.target)} Spanish words"
     print(f"{len(training)} sentence pairs of {words}")
 
+    # Without dropout a model does the same in training and out of it. With dropout, model.eval() belongs before each
+    # measurement and model.train() after it.
     model = EncoderDecoder(len(tokenizers.source), len(tokenizers.target), d_model=64, n_heads=4, n_layers=2, d_ff=256,
                            dropout=0.0)
     print(f"a model of {model.n_parameters()} numbers, all of them random so far\n")

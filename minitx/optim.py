@@ -157,8 +157,10 @@ def learning_rate(step, *, peak, warmup, schedule, steps, final=0.0):
     """The learning rate of update `step` (from 1): a linear rise over `warmup` updates to `peak`, then one of three roads.
 
     "inverse-sqrt": peak · √(warmup / step) (Vaswani et al. 2017, section 5.3). "cosine": half a cosine down to `final` · peak at the last of `steps`
-    (Loshchilov and Hutter 2017). "constant": stays.
+    (Loshchilov and Hutter 2017). "constant": stays. Raises ValueError for another schedule.
     """
+    if schedule not in ("inverse-sqrt", "cosine", "constant"):
+        raise ValueError(f"schedule: {schedule!r} is not one of inverse-sqrt, cosine, constant")
     if step <= warmup:
         return peak * step / warmup
     if schedule == "inverse-sqrt":

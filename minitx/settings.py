@@ -142,7 +142,7 @@ class Settings:
         if self.bpe_dropout and (self.tokenizer != "bpe" or self.text is not None):
             raise UserError(f"bpe_dropout is {self.bpe_dropout:g} but needs pairs of sentences and tokenizer bpe; drop --bpe-dropout, or add --tokenizer bpe")
         if self.weight_decay and self.optimizer == "adam":
-            raise UserError(f"weight_decay is {self.weight_decay:g} but optimizer adam has none; take --optimizer adamw or --weight-decay 0")
+            raise UserError(f"weight_decay is {self.weight_decay:g} but only optimizer adamw takes it here; take --optimizer adamw or --weight-decay 0")
 
     def _check_model(self):
         """Of the three families, each has what the others lack."""
@@ -235,6 +235,7 @@ _TAKEN = {
     "recurrent": {},
 }
 """What each model takes of the settings that another has more choices for."""
+
 
 def read_config(run: Path) -> tuple[Settings, dict]:
     """The settings of the run in folder `run`, and all that its config.json holds (settings under "settings")."""

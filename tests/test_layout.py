@@ -1,4 +1,4 @@
-"""The house as DESIGN promises it: imports run one way, and every file is short enough to be read at one sitting."""
+"""The house as the README draws it: imports run one way, and every file is short enough to be read at one sitting."""
 import ast
 import io
 import tokenize
@@ -10,8 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "minitx"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lower floors know nothing of those above. data and plots stand beside and import nothing of the engine.
-FLOORS = ["kernels", "autograd", "nn", "models", "run_folder", "decoding", "training", "bench", "cli"]
-BESIDE = {"data", "errors", "settings", "presets", "diagrams", "plots", "console", "silent"}
+FLOORS = ["kernels", "autograd", "optim", "nn", "models", "run_folder", "decoding", "training", "bench", "cli"]
+BESIDE = {"data", "errors", "hooks", "settings", "presets", "diagrams", "plots", "console", "silent"}
 
 
 def room(path):

@@ -191,6 +191,11 @@ def rates(steps=200, **options):
     return np.array([optim.learning_rate(step, **options) for step in range(1, steps + 1)])
 
 
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="schedule: 'cosin' is not one of inverse-sqrt, cosine, constant"):
+        rates(schedule="cosin")
+
+
 @pytest.mark.parametrize("schedule", ["inverse-sqrt", "cosine", "constant"])
 @pytest.mark.parametrize("warmup", [0, 1, 40, 200])
 def test_the_learning_rate_rises_in_a_line_to_its_peak_and_never_above(schedule, warmup):

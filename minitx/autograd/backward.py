@@ -26,7 +26,8 @@ def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_gr
         outputs, inputs: Tensors or lists of them; inputs may be leaves or anything that the outputs were computed from.
         cotangents: one gradient per output; None stands for 1 and needs a scalar output.
         create_graph: build the graph of the gradients, so that they can be differentiated again; implies retain_graph.
-        allow_unused: give None for an input that the outputs do not depend on; False makes that an error.
+        retain_graph: keep what the nodes saved; by default only with create_graph.
+        allow_unused: give None for an input that the outputs do not depend on (the default, unlike PyTorch's); False makes that an error.
 
     Returns: a list with one Tensor (or None) per input.
 
@@ -34,12 +35,12 @@ def gradients(outputs, inputs, cotangents=None, *, create_graph=False, retain_gr
     """
     outputs, inputs, cotangents = ([x] if hasattr(x, "shape") else x for x in (outputs, inputs, cotangents))
     for tensor in outputs:
-        _check_root(tensor)
+        _check_root(tensor, "gradients")
     for position, tensor in enumerate(inputs):
         if not tensor.requires_grad:
             raise ValueError(f"gradients: input {position} (shape {tensor.shape}) does not require a gradient; create it with requires_grad=True")
     cotangents = [None] * len(outputs) if cotangents is None else cotangents
-    seeds = [seed_of(tensor, gradient, create_graph) for tensor, gradient in zip(outputs, cotangents, strict=True)]
+    seeds = [seed_of(tensor, gradient, create_graph, "gradients") for tensor, gradient in zip(outputs, cotangents, strict=True)]
     found = propagate(outputs, seeds, [tensor.node or tensor for tensor in inputs], retain_graph or create_graph, create_graph)
     for position, gradient in enumerate(found):
         if gradient is None and not allow_unused:
@@ -61,14 +62,14 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
     What makes it longer: gradients of broadcast inputs are summed, those that nobody else holds are added to in place, memory goes as soon as it can, and
     hooks, monitors, writes and optimizers' buffers are seen to.
 
-    Of the graph only what leads to a target is walked, and freed.
+    With targets, only what leads to one of them is walked, and freed.
 
     With `since`, a creation order, only nodes made from then on are walked: what arrives at older targets is a part of their gradient (no hooks run).
     """
     wanted = None if targets is None else {key: None for key in targets}
     lowest = since or (0 if targets is None else min((key.order if isinstance(key, Node) else 0) for key in targets))
     order = reachable(roots, lowest)
-    if wanted is not None:  # of the graph only what leads to a target is walked
+    if wanted is not None:
         leading = set(wanted)
         leading.update(node for node in reversed(order) if not leading.isdisjoint(node.parents))
         order = [node for node in order if node in leading]
@@ -224,22 +225,22 @@ def _run_hooks(hooks, g):
     return g
 
 
-def _check_root(tensor):
+def _check_root(tensor, name="backward"):
     if not tensor.requires_grad:
-        raise RuntimeError(f"backward: this tensor (shape {tensor.shape}) does not depend on anything that requires a gradient. "
+        raise RuntimeError(f"{name}: this tensor (shape {tensor.shape}) does not depend on anything that requires a gradient. "
                            "Was it computed under no_grad, or did no input have requires_grad=True?")
 
 
-def seed_of(tensor, gradient, create_graph):
+def seed_of(tensor, gradient, create_graph, name="backward"):
     """What the walk starts with at an output: its cotangent, checked, or 1."""
     if gradient is None:
         if tensor.size != 1:
-            raise RuntimeError(f"backward: the output has shape {tensor.shape}, not one element; pass its cotangent, backward(gradient) of the same shape, "
+            raise RuntimeError(f"{name}: the output has shape {tensor.shape}, not one element; pass its cotangent, {name}(…) of the same shape, "
                                "or reduce it first (.sum(), .mean())")
         gradient = np.ones_like(tensor.data)
     array = gradient.data if isinstance(gradient, graph._Tensor) else gradient if hasattr(gradient, "dtype") else np.asarray(gradient)
     if array.shape != tensor.shape:
-        raise ValueError(f"backward: the cotangent has shape {array.shape} but the output has shape {tensor.shape}")
+        raise ValueError(f"{name}: the cotangent has shape {array.shape} but the output has shape {tensor.shape}")
     if create_graph:
         return gradient if isinstance(gradient, graph._Tensor) else graph._Tensor(array.astype(tensor.dtype))
     return array.astype(tensor.dtype, copy=False)

@@ -194,9 +194,9 @@ class _Trace:
 def _contract(outputs, cotangents, inputs, since, create_graph, retain_graph=False):
     """The gradients of Σ outputs · cotangents by `inputs`, as Tensors; zeros where nothing depends. Walks only what was made from `since` on."""
     create_graph = create_graph or mode.recording and any(getattr(c, "requires_grad", False) for c in cotangents)
-    roots = [(out, seed_of(out, cotangent, create_graph)) for out, cotangent in zip(outputs, cotangents) if out.requires_grad]
+    roots = [(out, seed_of(out, cotangent, create_graph, "vjp")) for out, cotangent in zip(outputs, cotangents) if out.requires_grad]
     found = propagate([out for out, _ in roots], [seed for _, seed in roots], [x.node or x for x in inputs], create_graph or retain_graph,
-                             create_graph, since)
+                      create_graph, since)
     return tuple(Tensor(np.zeros_like(x.data)) if g is None else g if isinstance(g, Tensor) else Tensor(own(g)) for g, x in zip(found, inputs))
 
 

@@ -74,7 +74,10 @@ def _(g, x, weight, mean, rstd, needs):
 
 @op(reference=_first(_add_layer_norm), residuals="total mean rstd")
 def add_layer_norm(x, residual, weight, bias, *, eps=1e-5, p=0.0, key=0):
-    """layer_norm(residual + dropout(x)): the end of a post-norm sublayer (Vaswani et al. 2017, section 5.4) in one pass over memory."""
+    """layer_norm(residual + dropout(x)): the end of a post-norm sublayer (Vaswani et al. 2017, section 5.4) in one pass over memory.
+
+    x and residual (..., features), weight and bias (features,) or None; p, key: of the dropout.
+    """
     return _add_layer_norm(x, residual, weight, bias, eps, p, key)
 
 
@@ -252,7 +255,7 @@ def cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, re
     _check_reduction("cross_entropy", reduction)
     targets = _flat_targets("cross_entropy", targets, "logits", logits)
     losses = _cross_entropy_loss(logits.reshape(-1, logits.shape[-1]), targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
-                               reduction=reduction)
+                                     reduction=reduction)
     return losses.reshape(logits.shape[:-1]) if reduction == "none" else losses
 
 
@@ -282,7 +285,7 @@ def linear_cross_entropy(x, weight, bias, targets, *, label_smoothing=0.0, ignor
     _check_reduction("linear_cross_entropy", reduction, ("mean", "sum"))
     targets = _flat_targets("linear_cross_entropy", targets, "x", x)
     return _linear_cross_entropy_loss(x.reshape(-1, x.shape[-1]), weight, bias, targets, label_smoothing=label_smoothing, ignore_index=ignore_index,
-                                    reduction=reduction)
+                                      reduction=reduction)
 
 
 def _flat_targets(name, targets, what, rows):

@@ -4,6 +4,7 @@ Everything that computes is an op in `ops`; here is only what a Tensor *is* and 
 """
 import numpy as np
 
+from ..hooks import RemovableHandle
 from ..kernels.runtime import devices
 from . import fused, graph, ops
 from .backward import backward, own
@@ -142,15 +143,14 @@ class Tensor:
         self.grad = None
 
     def register_hook(self, hook):
-        """Call `hook(gradient)` when this Tensor's gradient is known; what it returns, unless None, replaces it. Returns a function that removes it."""
+        """Call `hook(gradient)` when this Tensor's gradient is known; what it returns, unless None, replaces it. Returns its `RemovableHandle`."""
         if not self.requires_grad:
             raise RuntimeError("register_hook: this Tensor does not require a gradient, so its hook would never run")
         owner = self.node or self
-        if owner.hooks is None:
-            owner.hooks = {}
-        key = object()
-        owner.hooks[key] = hook
-        return lambda: owner.hooks.pop(key, None)
+        owner.hooks = {} if owner.hooks is None else owner.hooks
+        handle = RemovableHandle(owner.hooks)
+        owner.hooks[handle] = hook
+        return handle
 
     def requires_grad_(self, requires_grad=True):
         """Switch the gradient of a leaf on or off; returns the Tensor itself."""

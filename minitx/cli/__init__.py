@@ -25,8 +25,10 @@ app = App(
     help_formatter=DefaultFormatter(panel_spec=PanelSpec(box=Box(" ── \n" + "    \n" * 7), border_style="dim")),
     suppress_keyboard_interrupt=False,
 )
+_TYPED = {translate: "RUN [TEXT...]", neighbours: "RUN [TEXT...]", bench: "[WHAT]"}  # where the usage line would say ARGS
 for place, command in enumerate((train, translate, generate, evaluate, attention, neighbours, grammar, bench, info)):
-    app.command(command, sort_key=place)
+    usage = {"usage": f"Usage: minitx {command.__name__} [OPTIONS] {_TYPED[command]}\n"} if command in _TYPED else {}
+    app.command(command, sort_key=place, **usage)
 
 
 def main(arguments=None) -> int:

@@ -12,7 +12,7 @@ def greedy(model, source, lengths, max_length=None, prefixes=None):
     """Translate source ids (batch, source time), of which the first `lengths` (batch,) of each row are real.
 
     Returns a list of target ids for each row, without <bos> and <eos>. Of equally probable words the first in the
-    vocabulary is taken; <pad> and <bos> are never said. The model is in eval mode. `max_length`: see `length_limits`. `prefixes`: for each row the
+    vocabulary is taken; <pad> and <bos> are never said. The model has to be in eval mode. `max_length`: see `length_limits`. `prefixes`: for each row the
     ids that its translation begins with.
     """
     limits, forced = length_limits(model, lengths, max_length, prefixes), forced_words(prefixes, len(source))

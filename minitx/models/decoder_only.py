@@ -31,7 +31,7 @@ class DecoderOnly(Module):
         normalization: "layer", "rms" or "batch"; eps: what it adds to a variance or mean square. Batch norm's statistics are over all positions, which in
             training lets a position know a little of those behind it.
         activation: "gelu", "gelu_tanh" (as GPT-2 approximates it), "relu" or "swiglu".
-        positions: "learned", "sinusoidal" or "rotary"; rotary_base, rotary_scaling: see `nn.Rotary`.
+        positions: "learned", "sinusoidal", "rotary" or "none"; rotary_base, rotary_scaling: see `nn.Rotary`.
         tie_embeddings: whether the embedding is also the output layer (Press and Wolf 2017).
         bias: whether linear layers and layer norms add a learnt vector.
         experts: feed-forward networks per layer, of which each token takes `experts_per_token`; balance: what their balancing loss weighs in training.

@@ -29,10 +29,12 @@ class EncoderDecoder(Module):
         norm: "post" (2017) or "pre"; normalization: "layer", "rms" or "batch". Batch norm's statistics are over all real positions, which in training lets a
             word know a little of those behind it.
         experts: feed-forward networks per layer, of which each token takes `experts_per_token`; balance: what their balancing loss weighs in training.
-        activation: "relu" or "gelu"; positions: "sinusoidal", "learned" or "none".
+        activation: "relu", "gelu", "gelu_tanh" or "swiglu"; positions: "sinusoidal", "learned" or "none".
         tie_embeddings: "none"; "decoder", the target embedding is also the output layer; "all", one matrix for source, target and output
             (Press and Wolf 2017), which needs one vocabulary for both languages.
         max_length: the longest sequence in ids; seed: of the initial weights.
+
+    The defaults are the proportions of the paper's base model; `minitx train` has its own, see `settings`.
 
     Raises ValueError for an option that is not one of its words, and for `tie_embeddings` "all" with two vocabularies.
     """

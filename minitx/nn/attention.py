@@ -169,7 +169,7 @@ class KeyValueCache:
     def append(self, keys_and_values, lengths=None):
         """Add the keys and values (rows, new, both widths) of the next positions, which end at `lengths` (rows,), or behind the longest row.
 
-        Raises ValueError where they go beyond the capacity.
+        The first ones may go beyond the capacity, which then becomes as large; later ones raise ValueError there.
         """
         rows, new, width = keys_and_values.shape
         used = self.used + new if lengths is None else int(np.max(lengths, initial=0))

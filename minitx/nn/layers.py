@@ -27,9 +27,12 @@ class Linear(Module):
     """x Wᵀ + b: (..., in_features) to (..., out_features), with an activation ("none", "relu", "gelu", "gelu_tanh") in the same kernel.
 
     With "swiglu" (Shazeer 2020) there are twice as many rows of W, first those of the gates: silu(x Wᵀ) · (x Vᵀ).
+    Raises ValueError for another activation.
     """
 
     def __init__(self, in_features, out_features, bias=True, activation="none", generator=None):
+        if activation not in ("none", "relu", "gelu", "gelu_tanh", "swiglu"):
+            raise ValueError(f"activation: {activation!r} is not one of none, relu, gelu, gelu_tanh, swiglu")
         generator = generator or np.random.default_rng()
         rows = 2 * out_features if activation == "swiglu" else out_features
         self.weight = Parameter(xavier_uniform(generator, (rows, in_features)))

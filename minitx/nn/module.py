@@ -3,29 +3,13 @@ import contextlib
 import copy
 
 from ..autograd import Tensor
+from ..hooks import RemovableHandle
 from ..kernels.runtime import devices
 
 
 def Parameter(array):
     """A leaf Tensor that an optimizer will move, around `array` itself."""
     return Tensor(array).requires_grad_()
-
-
-class RemovableHandle:
-    """A hook's name among others: `remove()` takes it away, and so does the end of a `with` block."""
-
-    def __init__(self, hooks):
-        self.hooks = hooks
-
-    def remove(self):
-        """Take the hook away; a second time, nothing is done."""
-        self.hooks.pop(self, None)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.remove()
 
 
 class Module:

@@ -122,8 +122,10 @@ class Additive(ScaledDot):
         return x if self.of_key is None else self.of_key(x)
 
     def forward(self, query, keys, values, **options):
+        """What the queries find: see `fused.additive_attention`."""
         return additive_attention(query, keys, values, self.weight, heads=self.heads, **options)
 
     def weights(self, query, keys, causal=False, lengths=None):
+        """The weights (batch, heads, query time, key time) with which they look, as an array."""
         query, keys, weight, lengths = map(devices.host, (query.data, keys.data, self.weight.data, lengths))
         return _additive.reference(query, keys, keys, weight, self.heads, causal, lengths)[1]

@@ -8,7 +8,6 @@ import math
 import time
 from collections import Counter
 
-
 from .. import optim
 from ..autograd import random
 from ..data.batches import Batches

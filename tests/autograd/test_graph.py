@@ -325,8 +325,9 @@ class TestHooks:
         assert seen == [(12.0, "cpu")] and x.grad.item() == 24.0
 
     def test_it_can_be_removed(self, x):
-        remove = x.register_hook(lambda g: g * 10.0)
-        remove()
+        x.register_hook(lambda g: g * 10.0).remove()
+        with x.register_hook(lambda g: g * 10.0):
+            pass
         x.sum().backward()
         assert x.grad.tolist() == [1.0] * 3
 

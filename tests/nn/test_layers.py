@@ -34,6 +34,11 @@ def test_a_linear_layer_computes_its_formula(activation):
     np.testing.assert_allclose(layer(X).data, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_an_unknown_activation_is_refused_before_anything_is_computed():
+    with pytest.raises(ValueError, match="activation: 'tanh' is not one of none, relu, gelu, gelu_tanh, swiglu"):
+        Linear(2, 3, activation="tanh")
+
+
 def test_swiglu_has_a_gate_for_each_feature():
     layer = Linear(8, 3, activation="swiglu", generator=np.random.default_rng(0))
     layer.bias.data[...] = [1, -1, 0.5, 0, 2, -2]
