@@ -28,7 +28,7 @@ tokenizer = Tokenizer.train("words", lines)
 
 sentence = "the cat sees the dog and a unicorn"
 ids = np.array(tokenizer.encode(sentence))
-embedding = Embedding(len(tokenizer), D_MODEL, np.random.default_rng(0))
+embedding = Embedding(len(tokenizer), D_MODEL, generator=np.random.default_rng(0))
 vectors = embedding(ids)  # (words, d_model)
 
 table(["word", "token", "id", "the first of its features"],

@@ -33,7 +33,7 @@ class Reader(nn.Module):
     def __init__(self, positions="none", causal=False, n_layers=2, seed=0):
         generator = np.random.default_rng(seed)
         rotary = nn.Rotary(D_MODEL // N_HEADS, LENGTH) if positions == "rotary" else None
-        self.embedding = nn.Embedding(VOCABULARY, D_MODEL, generator)
+        self.embedding = nn.Embedding(VOCABULARY, D_MODEL, generator=generator)
         self.positions = nn.Positions("none" if rotary else positions, LENGTH, D_MODEL, generator)
         self.layers = [nn.EncoderLayer(D_MODEL, N_HEADS, 4 * D_MODEL, dropout=0.0, norm="pre", generator=generator, rotary=rotary)
                        for _ in range(n_layers)]

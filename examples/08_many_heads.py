@@ -30,7 +30,7 @@ class Reader(nn.Module):
 
     def __init__(self, n_heads, seed=0):
         generator = np.random.default_rng(seed)
-        self.embedding = nn.Embedding(SYMBOLS, D_MODEL, generator)
+        self.embedding = nn.Embedding(SYMBOLS, D_MODEL, generator=generator)
         self.positions = nn.Positions("sinusoidal", LENGTH, D_MODEL, generator)
         self.norm = nn.LayerNorm(D_MODEL)
         self.attention = nn.MultiHeadAttention(D_MODEL, n_heads, generator=generator)

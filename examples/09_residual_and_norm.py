@@ -137,7 +137,7 @@ def train(kind):
     """The loss at every step, in nats."""
     generator = np.random.default_rng(0)
     layers, norm = stack(kind, DEPTH), nn.LayerNorm(D_MODEL)
-    embedding, positions = nn.Embedding(SYMBOLS, D_MODEL, generator), nn.Positions("sinusoidal", LENGTH, D_MODEL, generator)
+    embedding, positions = nn.Embedding(SYMBOLS, D_MODEL, generator=generator), nn.Positions("sinusoidal", LENGTH, D_MODEL, generator)
     answer = nn.Linear(D_MODEL, SYMBOLS, generator=generator)
     optimizer = optim.Adam([p for module in (*layers, norm, embedding, answer) for p in module.parameters()], 2e-3)
     losses = []

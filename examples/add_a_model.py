@@ -26,8 +26,8 @@ class BagTranslator(nn.Module):
 
     def __init__(self, source_vocabulary, target_vocabulary, d_model=64, max_length=64, seed=0):
         generator = np.random.default_rng(seed)
-        self.source_embedding = nn.Embedding(source_vocabulary, d_model, generator)
-        self.target_embedding = nn.Embedding(target_vocabulary, d_model, generator)
+        self.source_embedding = nn.Embedding(source_vocabulary, d_model, generator=generator)
+        self.target_embedding = nn.Embedding(target_vocabulary, d_model, generator=generator)
         self.decoder = nn.GRU(d_model, d_model, generator=generator)
         self.output = nn.Linear(d_model, target_vocabulary, generator=generator)
         self.d_model, self.max_length = d_model, max_length

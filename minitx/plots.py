@@ -221,6 +221,8 @@ def save(figure, path):
     """Write a figure as PNG."""
     if not Path(path).parent.is_dir():
         raise UserError(f"{path}: there is no folder {Path(path).parent}; make it first, or name another")
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder; name a file in it")
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=150, facecolor="white")
     write_atomically(path, picture.getvalue())

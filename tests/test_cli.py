@@ -308,6 +308,11 @@ def test_a_stream_is_printed_behind_its_prompt(generator, capfd):
     assert capfd.readouterr().out == "abAB\n"
 
 
+def test_a_text_may_begin_with_a_dash(translator, capfd):
+    assert cli.main(["translate", "run", "a", "--prefix", "- b"]) == 0
+    assert translator["prefix"] == "- b"
+
+
 @pytest.mark.parametrize("stream", [[], ["--stream"]], ids=["whole", "streamed"])
 def test_every_flag_of_the_sampling_is_handed_on(generator, stream):
     flags = "--max-tokens 7 --temperature 0.5 --top-k 3 --top-p 0.9 --min-p 0.1 --repetition-penalty 1.2 --seed 4 --stop a --stop b"

@@ -185,47 +185,42 @@ def _(g, q, k, v, mask, out, log_sum_exp, heads, causal, lengths, p, key, kv_hea
     return *_attention_backward(g, q, k, v, out, log_sum_exp, heads, causal, lengths, p, key, mask, False, kv_heads, window), None
 
 
-def _parts(packed, n):
-    """The n equal column blocks of a projection, as views."""
-    width = packed.shape[-1] // n
-    return tuple(packed[..., i * width:(i + 1) * width] for i in range(n))
-
-
-def _heads_of(qkv, heads, kv_heads):
+def _heads_of(packed, heads, kv_heads):
     """Queries, keys and values of a projection (batch, time, (heads + 2 · kv_heads) · d), as views."""
-    kv_heads = kv_heads or heads
-    d = qkv.shape[-1] // (heads + 2 * kv_heads)
-    return qkv[..., :heads * d], *_parts(qkv[..., heads * d:], 2)
+    d, rest = divmod(packed.shape[-1], heads + 2 * kv_heads)
+    if rest:
+        raise ValueError(f"attention: a projection of {packed.shape[-1]} features does not divide into {heads} heads of queries and 2 · {kv_heads} of keys and values")
+    return packed[..., :heads * d], packed[..., heads * d:(heads + kv_heads) * d], packed[..., (heads + kv_heads) * d:]
 
 
 def _reference_self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
-    return _attention.reference(*_heads_of(qkv, heads, kv_heads), heads, causal, lengths, p, key, None, kv_heads, window)[0]
+    return _attention.reference(*_heads_of(qkv, heads, kv_heads or heads), heads, causal, lengths, p, key, None, kv_heads, window)[0]
 
 
 @op(reference=_reference_self_attention, residuals="log_sum_exp")
 def self_attention(qkv, *, heads=1, causal=False, lengths=None, p=0.0, key=0, kv_heads=None, window=None):
     """`attention` of queries, keys and values side by side in one projection (batch, time, (heads + 2 · kv_heads) · d), read in place."""
-    return _attention(*_heads_of(qkv, heads, kv_heads), heads, causal, lengths, p, key, None, kv_heads, window)
+    return _attention(*_heads_of(qkv, heads, kv_heads or heads), heads, causal, lengths, p, key, None, kv_heads, window)
 
 
 @self_attention.vjp
 def _(g, qkv, out, log_sum_exp, heads, causal, lengths, p, key, kv_heads, window):
-    return _attention_backward(g, *_heads_of(qkv, heads, kv_heads), out, log_sum_exp, heads, causal, lengths, p, key, None, True, kv_heads, window)
+    return _attention_backward(g, *_heads_of(qkv, heads, kv_heads or heads), out, log_sum_exp, heads, causal, lengths, p, key, None, True, kv_heads, window)
 
 
 def _reference_cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0, kv_heads=None):
-    return _attention.reference(q, *_parts(kv, 2), heads, False, lengths, p, key, None, kv_heads)[0]
+    return _attention.reference(q, *_heads_of(kv, 0, kv_heads or heads)[1:], heads, False, lengths, p, key, None, kv_heads)[0]
 
 
 @op(reference=_reference_cross_attention, residuals="log_sum_exp")
 def cross_attention(q, kv, *, heads=1, lengths=None, p=0.0, key=0, kv_heads=None):
     """`attention` of q (batch, query time, heads · d) to keys and values side by side in one projection (batch, key time, 2 · kv_heads · d)."""
-    return _attention(q, *_parts(kv, 2), heads, False, lengths, p, key, None, kv_heads)
+    return _attention(q, *_heads_of(kv, 0, kv_heads or heads)[1:], heads, False, lengths, p, key, None, kv_heads)
 
 
 @cross_attention.vjp
 def _(g, q, kv, out, log_sum_exp, heads, lengths, p, key, kv_heads):
-    return _attention_backward(g, q, *_parts(kv, 2), out, log_sum_exp, heads, False, lengths, p, key, None, "kv", kv_heads)
+    return _attention_backward(g, q, *_heads_of(kv, 0, kv_heads or heads)[1:], out, log_sum_exp, heads, False, lengths, p, key, None, "kv", kv_heads)
 
 
 def _reference_cross_entropy(logits, targets, *, label_smoothing=0.0, ignore_index=-100, reduction="mean"):

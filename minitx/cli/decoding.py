@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..errors import UserError
-from .typed import Runs, Switch, Texts, Whole, check_beam, decoded, require, translator_of, typed
+from .typed import Runs, Switch, Texts, Typed, Whole, check_beam, decoded, require, translator_of, typed
 
 
 def translate(
@@ -23,7 +23,7 @@ def translate(
     top_k: Whole = 0,
     top_p: float = 1.0,
     seed: Whole = 0,
-    prefix: str = "",
+    prefix: Typed = "",
     ensemble: Runs | None = None,
     copy_unknown: Switch = False,
     tokenised: Switch = False,
@@ -183,12 +183,14 @@ def generate(
     device
         where to compute
     """
-    prompts, stop = [typed(text, keep_lines=True) for text in prompt or [""]], stop or []
+    prompts, stop = ([typed(text, keep_lines=True) for text in texts] for texts in (prompt or [""], stop or []))
     sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repetition_penalty": repetition_penalty}
     if not 1 <= n <= 10_000:
         raise UserError(f"n is {n} but must be a whole number from 1 to 10,000")
     if (stream or show_distribution) and len(prompts) * n > 1:
         raise UserError(f"{'stream' if stream else 'show_distribution'} is for one text, but {len(prompts) * n} are asked for; give one --prompt and no --n")
+    if stream and show_distribution:
+        raise UserError("stream goes on with the text and show_distribution does not; drop one of the two")
     if out is not None and not show_distribution:
         raise UserError("out is for the picture that --show-distribution draws; add --show-distribution")
     require(device)

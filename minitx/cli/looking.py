@@ -50,7 +50,7 @@ def attention(run: Path, text: str, /, *, layer: Whole | None = None, head: Whol
 def neighbours(run: Path, /, *text: str, among: Path | None = None, n: Whole = 5):
     """Show the sentences that the encoder takes to mean most alike.
 
-    Each line is the number of the text, the cosine of the two sentences' vectors, and a sentence.
+    Each line is the number of the text, the cosine of the two sentences' vectors (less the mean of all that are looked among), and a sentence.
 
     Parameters
     ----------

@@ -19,7 +19,8 @@ def whole(_, tokens):
 
 Whole = Annotated[int, Parameter(converter=whole)]
 Runs = Annotated[list[Path], Parameter(negative=())]
-Texts = Annotated[list[str], Parameter(negative=())]
+Typed = Annotated[str, Parameter(allow_leading_hyphen=True)]
+Texts = Annotated[list[str], Parameter(negative=(), allow_leading_hyphen=True)]
 Switch = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 

@@ -6,7 +6,7 @@ import tokenizers
 
 from ..errors import UserError
 from .files import read_bytes
-from .tokenizers import VISIBLE, encodable
+from .tokenizers import RESERVED, VISIBLE, encodable
 
 
 class PretrainedTokenizer:
@@ -44,11 +44,20 @@ class PretrainedTokenizer:
 
     def tokens(self, ids) -> list[str]:
         """The tokens as people read them, special ones included; white space is shown as "▁", "↵" (line end) and "⇥" (tab)."""
-        return [(self._library.decode([i], skip_special_tokens=False) or f"<{i}>").translate(VISIBLE) for i in ids]
+        def shown(*tokens):
+            return self._library.decode(tokens, skip_special_tokens=False)
+
+        return [(shown(i, i)[len(shown(i)):] or f"<{i}>").translate(VISIBLE) for i in ids]  # some libraries strip the space of the first
 
     def unknown(self, text: str) -> list[str]:
-        """What of the text the model has never seen: nothing, for every byte has a token."""
-        return []
+        """What of the text is read as the unknown token, each once; nothing, where every byte has a token."""
+        unknown = getattr(self._library.model, "unk_token", None)
+        found = self._library.encode(encodable(text))
+        return list(dict.fromkeys(text[start:end] for token, (start, end) in zip(found.tokens, found.offsets) if token == unknown and end > start))
+
+    def never(self) -> list[int]:
+        """The special tokens of a tokenizer that minitx itself has written: a run never says them."""
+        return [i for name in RESERVED if (i := self._library.token_to_id(name)) is not None]
 
     def to_library_json(self) -> str:
         """The description that the library, and so transformers, reads."""

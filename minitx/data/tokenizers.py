@@ -34,7 +34,7 @@ _PARTS = 10_000  # lines of a long text encoded at a time
 
 # What the library calls the special tokens. No piece of text ends in a space after something else, so the sentence
 # "what does <eos> mean" cannot be taken for an end, whichever pieces it is cut into.
-_RESERVED = [name + " " for name in SPECIAL_TOKENS]
+RESERVED = [name + " " for name in SPECIAL_TOKENS]
 
 
 class Tokenizer:
@@ -205,7 +205,7 @@ class Tokenizer:
             library = tokenizers.Tokenizer.from_str(json.dumps(description.get("library")))
         except Exception as error:  # the library raises no narrower one
             raise UserError(f"this is not a tokenizer of minitx: the library cannot read it ({error})") from None
-        if [library.id_to_token(i) for i in (PAD, BOS, EOS, UNK)] != _RESERVED:
+        if [library.id_to_token(i) for i in (PAD, BOS, EOS, UNK)] != RESERVED:
             raise UserError(f"this is not a tokenizer of minitx: ids 0 to 3 must be {' '.join(SPECIAL_TOKENS)}")
         return cls(library, description["kind"])
 
@@ -281,8 +281,8 @@ def _blank(
     kind: Kind, vocab_size: int | None, lowercase: bool, min_frequency: int, unicode: str, apart: bool
 ) -> tuple[tokenizers.Tokenizer, trainers.Trainer]:
     """A tokenizer of the library that has learnt nothing, and what teaches it."""
-    unknown = _RESERVED[UNK]
-    learn = {"special_tokens": _RESERVED, "min_frequency": min_frequency, "show_progress": False}
+    unknown = RESERVED[UNK]
+    learn = {"special_tokens": RESERVED, "min_frequency": min_frequency, "show_progress": False}
     if kind == "bpe":
         model = models.BPE(unk_token=unknown)
         trainer = trainers.BpeTrainer(vocab_size=vocab_size or BPE_SIZE, **learn)

@@ -33,8 +33,8 @@ def load_pretrained(path, device="cpu"):
     from ..models.pretrained import ends_of, from_pretrained
 
     model, tokenizer = from_pretrained(path), PretrainedTokenizer.load(Path(path) / "tokenizer.json")
-    never = range(len(tokenizer), len(model.embedding.weight))  # rows that only round up the size of the table
-    return Generator(model if device == "cpu" else model.to(device), tokenizer, end=ends_of(path), never=never)
+    rounded = range(len(tokenizer), len(model.embedding.weight))  # rows that only round up the size of the table
+    return Generator(model if device == "cpu" else model.to(device), tokenizer, end=ends_of(path), never=[*tokenizer.never(), *rounded])
 
 
 class NextToken(NamedTuple):
@@ -76,7 +76,7 @@ class Generator:
             return self.generate([prompts], n, max_tokens, stop, seed, **sampling)[0]
         if n < 1:
             raise UserError(f"n is {n} but must be a whole number from 1")
-        samples = [_Sample(self.tokenizer, ids, stop) for ids in map(self._prompt_ids, prompts) for _ in range(n)]
+        samples = [_Sample(self.tokenizer, ids, self._stops(stop)) for ids in map(self._prompt_ids, prompts) for _ in range(n)]
         texts = [[] for _ in samples]
         for number, text in self._run(samples, n, max_tokens, seed, Sampling(**sampling)):
             texts[number].append(text)
@@ -85,10 +85,9 @@ class Generator:
 
     def stream(self, prompt="", max_tokens=200, stop=(), seed=0, **sampling):
         """The text of `generate` in pieces, each as soon as it is certain."""
-        sample = _Sample(self.tokenizer, self._prompt_ids(prompt), stop)
-        for _, text in self._run([sample], 1, max_tokens, seed, Sampling(**sampling)):
-            if text:
-                yield text
+        sample = _Sample(self.tokenizer, self._prompt_ids(prompt), self._stops(stop))
+        drawn = self._run([sample], 1, max_tokens, seed, Sampling(**sampling))  # what is wrong is told now, not with the first piece
+        return (text for _, text in drawn if text)
 
     def next_tokens(self, prompt="", k=10, **sampling):
         """The k most probable `NextToken`s after a prompt, the most probable first."""
@@ -103,19 +102,36 @@ class Generator:
         """The characters of the text that the model has never seen, each once; it reads them as <unk>."""
         return self.tokenizer.unknown(text)
 
+    def ids_of(self, text):
+        """Ids (tokens,) int32 of a text of any length; a UserError for a token for which the model has no vector."""
+        return self._with_vectors(self.tokenizer.encode_text(text))
+
+    def _with_vectors(self, ids):
+        size = len(self.model.embedding.weight)
+        if len(ids) and max(ids) >= size:
+            raise UserError(f"the tokenizer reads {self.tokenizer.tokens([max(ids)])[0]!r} as token {max(ids)}, but the model has vectors of {size} only")
+        return ids
+
+    def _stops(self, stop):
+        """Stop strings in the form that texts have here, where that keeps them whole."""
+        stops = [stop] if isinstance(stop, str) else list(stop)
+        return [self.tokenizer.normalize(one) for one in stops] if getattr(self.tokenizer, "kind", None) in ("characters", "byte-bpe") else stops
+
     def _prompt_ids(self, prompt):
         """Ids of a prompt. One without any begins a line, or else a text."""
-        ids = list(self.tokenizer.encode(prompt)) or [i for i in self.tokenizer.encode("\n") if i != UNK] or [BOS]
+        ids = self._with_vectors(list(self.tokenizer.encode(prompt))) or [i for i in self.tokenizer.encode("\n") if i != UNK] or [BOS]
         if len(ids) > self.model.max_length:
             warnings.warn(f"a prompt of {len(ids)} tokens: the model sees the last {self.model.max_length}", stacklevel=4)
         return ids
 
     def _run(self, samples, n, max_tokens, seed, sampling):
-        """Draw token after token for all samples; yields (number of a sample, the text that has become certain)."""
+        """Draw token after token for all samples; an iterator of (number of a sample, the text that has become certain)."""
         if max_tokens < 1:
             raise UserError(f"max_tokens is {max_tokens} but must be a whole number from 1")
+        return self._drawn(samples, Dice(seed, np.arange(len(samples)) % n), max_tokens, sampling)  # a die by its number among those of its prompt
+
+    def _drawn(self, samples, dice, max_tokens, sampling):
         rows = np.arange(len(samples))  # the samples that are still in the batch
-        dice = Dice(seed, rows % n)  # by its number among those of its prompt
         logits = cache = None
         for left in range(max_tokens if samples else 0, 0, -1):
             if cache is None or int(cache.lengths.max()) == self.model.max_length:
@@ -165,7 +181,7 @@ class _Sample:
 
     def __init__(self, tokenizer, prompt, stop):
         self.ids, self.done, self._begin = list(prompt), False, None
-        self._tokenizer, self._stop, self._held = tokenizer, [one for one in ([stop] if isinstance(stop, str) else stop) if one], ""
+        self._tokenizer, self._stop, self._held = tokenizer, [one for one in stop if one], ""
         self._from, self._read = max(0, len(prompt) - 5), len(prompt)  # a token's text may depend on the few before it
 
     def context(self, room):
@@ -181,7 +197,7 @@ class _Sample:
         self.ids.append(token)
         known = self._tokenizer.decode(self.ids[self._from:self._read])
         text = self._tokenizer.decode(self.ids[self._from:])
-        if text.endswith("\ufffd"):
+        if text.endswith("\ufffd") or len(text) == len(known):  # behind a special token, the next one's space would be stripped
             return ""
         self._from, self._read = self._read, len(self.ids)
         self._held += text[len(known):]

@@ -56,13 +56,13 @@ def _gpt2(config):
     return {
         "vocabulary": _size(config, "vocab_size", 50257), "d_model": _size(config, "n_embd", 768), "n_heads": _size(config, "n_head", 12),
         "n_layers": _size(config, "n_layer", 12), "d_ff": _size(config, "n_inner"), "max_length": _size(config, "n_positions", 1024),
-        "activation": _known(config, "activation_function", "gelu_new", _ACTIVATIONS), "eps": config.get("layer_norm_epsilon", 1e-5),
+        "activation": _known(config, "activation_function", "gelu_new", _ACTIVATIONS), "eps": _number(config, "layer_norm_epsilon", 1e-5),
         "dropout": config.get("resid_pdrop", 0.1), "attention_dropout": config.get("attn_pdrop", 0.1), "activation_dropout": 0.0,
         "tie_embeddings": config.get("tie_word_embeddings", True)}
 
 
 def _llama(config):
-    _refuse(config, hidden_act="silu", mlp_bias=config.get("attention_bias", False))
+    _refuse({"mlp_bias": False, **config}, hidden_act="silu", mlp_bias=config.get("attention_bias", False))
     d_model, n_heads = _size(config, "hidden_size", 4096), _size(config, "num_attention_heads", 32)
     _refuse(config, head_dim=d_model // n_heads if config.get("head_dim") else None)
     rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
@@ -74,11 +74,11 @@ def _llama(config):
     return {
         "vocabulary": _size(config, "vocab_size", 32000), "d_model": d_model, "n_heads": n_heads, "n_kv_heads": _size(config, "num_key_value_heads"),
         "n_layers": _size(config, "num_hidden_layers", 32), "d_ff": _size(config, "intermediate_size", 11008),
-        "max_length": _size(config, "max_position_embeddings", 2048), "normalization": "rms", "eps": config.get("rms_norm_eps", 1e-6),
-        "activation": "swiglu", "positions": "rotary", "rotary_base": rotary["rope_theta"],
-        "rotary_scaling": {name: rotary[name] for name in scaling} or None, "bias": config.get("attention_bias", False),
+        "max_length": _size(config, "max_position_embeddings", 2048), "normalization": "rms", "eps": _number(config, "rms_norm_eps", 1e-6),
+        "activation": "swiglu", "positions": "rotary", "rotary_base": _number(rotary, "rope_theta", 10000.0),
+        "rotary_scaling": {name: _number(rotary, name) for name in scaling} or None, "bias": config.get("attention_bias", False),
         "attention_dropout": config.get("attention_dropout", 0.0), "tie_embeddings": config.get("tie_word_embeddings", False),
-        "window": _size(config, "sliding_window") if config["model_type"] == "mistral" else None}
+        "window": _size({"sliding_window": 4096, **config}, "sliding_window") if config["model_type"] == "mistral" else None}
 
 
 _GPT2 = Architecture(_gpt2, "transformer.", "h", {
@@ -157,6 +157,14 @@ def _size(config, name, default=None):
     value = config.get(name, default)
     if value is not default and (type(value) is not int or value < 1):
         raise ValueError(f"{name} is {value!r} but must be a whole number from 1")
+    return value
+
+
+def _number(config, name, default=None):
+    """A number above 0 of the configuration."""
+    value = config.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise ValueError(f"{name} is {value!r} but must be a number above 0")
     return value
 
 

@@ -49,7 +49,7 @@ class DecoderOnly(Module):
                  "attention_dropout": attention_dropout, "norm": "pre", "activation": activation,
                  "generator": generator, "bias": bias, "normalization": normalization, "eps": eps,
                  "n_kv_heads": n_kv_heads, "window": window, "rotary": rotary, "experts": experts, "experts_per_token": experts_per_token}
-        self.embedding = Embedding(vocabulary, d_model, generator)
+        self.embedding = Embedding(vocabulary, d_model, generator=generator)
         self.positions = Positions("none" if rotary else positions, max_length, d_model, generator)
         self.dropout = Dropout(dropout)
         self.layers = [EncoderLayer(**layer) for _ in range(n_layers)]

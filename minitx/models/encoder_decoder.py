@@ -50,8 +50,8 @@ class EncoderDecoder(Module):
         layer = {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff, "dropout": dropout, "activation_dropout": activation_dropout,
                  "attention_dropout": attention_dropout, "norm": norm, "activation": activation, "generator": generator, "score": score,
                  "normalization": normalization, "experts": experts, "experts_per_token": experts_per_token}
-        self.source_embedding = Embedding(source_vocabulary, d_model, generator)
-        self.target_embedding = self.source_embedding if tie_embeddings == "all" else Embedding(target_vocabulary, d_model, generator)
+        self.source_embedding = Embedding(source_vocabulary, d_model, generator=generator)
+        self.target_embedding = self.source_embedding if tie_embeddings == "all" else Embedding(target_vocabulary, d_model, generator=generator)
         self.source_positions = Positions(positions, max_length, d_model, generator)
         self.target_positions = Positions(positions, max_length, d_model, generator)
         self.dropout = Dropout(dropout)

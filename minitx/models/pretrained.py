@@ -17,7 +17,7 @@ from ..data.files import write_atomically
 from ..errors import UserError
 from .architectures import ARCHITECTURES, config_of
 from .decoder_only import DecoderOnly
-from .stored import KINDS, read_json, stored_arrays
+from .stored import INDEX, KINDS, WHOLE, read_json, stored_arrays
 
 
 def from_pretrained(folder):
@@ -29,12 +29,13 @@ def from_pretrained(folder):
     folder = Path(folder)
     config = read_json(folder / "config.json")
     kind = config.get("model_type")
-    if kind not in ARCHITECTURES:
+    if not isinstance(kind, str) or kind not in ARCHITECTURES:
         raise UserError(f"{folder} holds a model of architecture {kind!r}; minitx reads {', '.join(ARCHITECTURES)}")
     architecture = ARCHITECTURES[kind]
     try:
         model = DecoderOnly(**architecture.options(config), seed=None)
-    except (ValueError, TypeError, KeyError) as error:
+        model.dropout.p = config.get("embd_pdrop", model.dropout.p)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{folder / 'config.json'}: {error}") from None
     stored = {name.removeprefix(architecture.prefix): array for name, array in stored_arrays(folder).items()}
     for name, parameter in model.named_parameters():
@@ -50,13 +51,14 @@ def from_pretrained(folder):
     return model.eval()
 
 
-def save_pretrained(model, folder, tokenizer=None):
+def save_pretrained(model, folder, tokenizer=None, end=()):
     """Write a `DecoderOnly` as a folder that transformers loads, in float32.
 
     With learnt positions and layer norms it becomes a GPT-2; with rotary positions, RMS norms and SwiGLU a Llama, or if it has a window a Mistral. Other
-    models do not exist there, and are a UserError. `tokenizer`: a `Tokenizer` or `PretrainedTokenizer`, written as tokenizer.json.
+    models do not exist there, and are a UserError. `tokenizer`: a `Tokenizer` or `PretrainedTokenizer`, written as tokenizer.json. `end`: the ids with
+    which the model ends a text, as a `Generator` has them.
     """
-    config = config_of(model)
+    config = config_of(model) | {"eos_token_id": list(end) or None}
     architecture = ARCHITECTURES[config["model_type"]]
     own, arrays = dict(model.named_parameters()), {}
     for name in architecture.parameters(len(model.layers)):
@@ -75,7 +77,8 @@ def save_pretrained(model, folder, tokenizer=None):
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "model.safetensors", save(arrays, metadata={"format": "pt"}))
+    write_atomically(folder / WHOLE, save(arrays, metadata={"format": "pt"}))
+    (folder / INDEX).unlink(missing_ok=True)  # of other weights that were here in parts
     if tokenizer is not None:
         write_atomically(folder / "tokenizer.json", tokenizer.to_library_json())
     write_atomically(folder / "config.json", json.dumps(config, indent=2) + "\n")

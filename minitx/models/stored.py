@@ -10,6 +10,7 @@ import numpy as np
 from ..data.files import read_bytes
 from ..errors import UserError
 
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 KINDS = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}  # what can be read, and as what
 _PIECE = 1 << 20  # numbers that are read and converted at a time
 
@@ -47,10 +48,10 @@ class StoredArray:
 
 
 def stored_arrays(folder):
-    """{name: StoredArray} of all weights in a folder."""
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return _arrays_of_file(folder / "model.safetensors")
+    """{name: StoredArray} of all weights in a folder; like transformers, of the whole file where there are parts as well."""
+    index = folder / INDEX
+    if (folder / WHOLE).exists() or not index.exists():
+        return _arrays_of_file(folder / WHOLE)
     parts = read_json(index).get("weight_map")
     if not isinstance(parts, dict) or not all(isinstance(part, str) and Path(part).name == part for part in parts.values()):
         raise UserError(f"{index} is damaged: its weight_map does not name files of this folder")

@@ -45,6 +45,8 @@ class MultiHeadAttention(Module):
             raise ValueError(f"n_heads: {n_heads} heads do not divide d_model = {d_model}")
         if n_heads % n_kv_heads:
             raise ValueError(f"n_kv_heads: {n_kv_heads} heads of keys and values do not divide n_heads = {n_heads}")
+        if rotary is not None and 2 * len(rotary.frequencies) != d_model // n_heads:
+            raise ValueError(f"rotary: it turns heads of {2 * len(rotary.frequencies)} features, but {n_heads} heads of d_model = {d_model} have {d_model // n_heads}")
         if score != "scaled-dot" and (n_kv_heads != n_heads or window):
             raise ValueError(f"score: {score} attention has as many heads of keys as of queries, and no window; drop n_kv_heads and window")
         generator = generator or np.random.default_rng()

@@ -51,10 +51,11 @@ class BatchNorm(Module):
         n = x.size // x.shape[-1] if real is None else int(np.count_nonzero(real))
         real = devices.place(real, x.data)
         mean, variance = moments(x.data, real)
+        out = batch_norm(x, self.weight, bias, mean=mean, variance=variance, real=real, eps=self.eps)
         if n:
             self._follow(self.running_mean, mean)
             self._follow(self.running_var, variance * (n / max(1, n - 1)))
-        return batch_norm(x, self.weight, bias, mean=mean, variance=variance, real=real, eps=self.eps)
+        return out
 
     def _follow(self, running, of_batch):
         running.data += self.momentum * (of_batch - running.data)

@@ -50,7 +50,7 @@ class Linear(Module):
 class Embedding(Module):
     """One vector for each of `num_embeddings` ids, drawn from N(0, 1/d): scaled by √d on the way in, it also serves as the output layer."""
 
-    def __init__(self, num_embeddings, embedding_dim, generator=None):
+    def __init__(self, num_embeddings, embedding_dim, *, generator=None):
         generator = generator or np.random.default_rng()
         self.weight = Parameter(generator.normal(0.0, embedding_dim ** -0.5, (num_embeddings, embedding_dim)).astype(np.float32, copy=False))
 
@@ -62,7 +62,7 @@ class Embedding(Module):
 class LayerNorm(Module):
     """Normalisation over the features, with a learnt scale and, unless `bias` is False, shift (Ba, Kiros and Hinton 2016)."""
 
-    def __init__(self, features, eps=1e-5, bias=True):
+    def __init__(self, features, eps=1e-5, *, bias=True):
         self.weight = Parameter(np.ones(features, np.float32))
         self.bias = Parameter(np.zeros(features, np.float32)) if bias else None
         self.eps = eps
@@ -98,13 +98,13 @@ def Norm(kind, features, eps=1e-5, bias=True):
         return BatchNorm(features, eps, bias)
     if kind not in ("layer", "rms"):
         raise ValueError(f"normalization: {kind!r} is not one of layer, rms, batch")
-    return LayerNorm(features, eps, bias) if kind == "layer" else RMSNorm(features, eps)
+    return LayerNorm(features, eps, bias=bias) if kind == "layer" else RMSNorm(features, eps)
 
 
 class Dropout(Module):
     """Zeroes each element with probability p while training (Srivastava et al. 2014)."""
 
-    def __init__(self, p=0.1):
+    def __init__(self, p=0.5):
         self.p = p
 
     def forward(self, x):

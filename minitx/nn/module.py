@@ -87,13 +87,14 @@ class Module:
 
     @contextlib.contextmanager
     def trial(self):
-        """Within the block the module is in training, for passes that leave no trace: afterwards its mode and buffers (running statistics) are as before."""
-        training, before = self.training, [(buffer, buffer.data.copy()) for buffer in self.buffers()]
+        """Within the block the module is in training, for passes that leave no trace: afterwards all modes and buffers (running statistics) are as before."""
+        modes, before = [(module, module.training) for _, module in self.named_modules()], [(buffer, buffer.data.copy()) for buffer in self.buffers()]
         self.train()
         try:
             yield
         finally:
-            self.train(training)
+            for module, training in modes:
+                module.training = training
             for buffer, array in before:
                 buffer.data[...] = array
 

@@ -60,7 +60,7 @@ class Recurrent(Module):
         dropout: between the layers. generator: of the initial weights, uniform in ±1/√hidden_size.
     """
 
-    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, dropout=0.0, bidirectional=False, generator=None):
+    def __init__(self, input_size, hidden_size, num_layers=1, bias=True, *, dropout=0.0, bidirectional=False, generator=None):
         generator = generator or np.random.default_rng()
         self.hidden_size, self.num_layers, self.directions = hidden_size, num_layers, 2 if bidirectional else 1
         self.dropout = Dropout(dropout)
@@ -77,6 +77,9 @@ class Recurrent(Module):
         start and last: h (layers · directions, batch, hidden_size), of an LSTM the pair (h, c). Where a row has ended, the outputs are zero.
         """
         states = None if start is None else self._unpacked(start)
+        if states is not None and len(states) != self.num_layers * self.directions:
+            raise ValueError(f"start: there are {len(states)} states, but {self.num_layers} layers in {self.directions} directions begin in "
+                             f"{self.num_layers * self.directions}")
         out, last = self.layers(x, states, lengths)
         if lengths is not None:
             real = np.arange(x.shape[1])[:, None] < np.asarray(devices.host(lengths))[:, None, None]

@@ -1,5 +1,6 @@
 """Scores of a saved run, on its own held-out sentences or on the user's."""
 import time
+import warnings
 
 from ..data import files, toy
 from ..data.punctuation import Punctuation
@@ -27,6 +28,9 @@ def evaluate(run, source=None, reference=None, text=None, beam=1, alpha=1.0, bet
     """
     folder, pretrained = RunFolder(run), is_pretrained(run)
     if pretrained or folder.settings().text is not None:
+        for name, value, plain in (("beam", beam, 1), ("alpha", alpha, 1.0), ("beta", beta, 0.0), ("ensemble", tuple(ensemble), ()), ("copy_unknown", copy_unknown, False)):
+            if value != plain:
+                raise UserError(f"{run} is a language model, and {name} is for translations; drop --{name.replace('_', '-')}")
         if source is not None:
             raise UserError(f"{run} is a language model and does not translate; score it with --text FILE")
         if pretrained and text is None:
@@ -72,7 +76,9 @@ def as_trained(pairs, tokenizers):
 
 def _language_model(run, device, name, path):
     generator, passage = load(run, device), files.read_text(path).replace("\r\n", "\n")
-    ids = generator.tokenizer.encode_text(passage)
+    ids = generator.ids_of(passage)
+    if unknown := generator.unknown(passage):
+        warnings.warn(f"{path}: {len(unknown):,} never seen in training and scored as <unk>: {', '.join(map(repr, unknown[:5]))}")
     if len(ids) < 2:
         raise UserError(f"{path} has {len(ids)} tokens; a score needs one to predict and one before it")
     scores = metrics.score_text(generator.model, ids)

@@ -61,9 +61,12 @@ class LanguageModel:
         return TextTrainer(self.settings, model, self.tokenizers, self.example(), self._train_ids, self._valid_ids, folder, console)
 
     def example(self):
-        """A prompt to try the model with: the first whole line of the held-out text."""
+        """A prompt to try the model with: the first whole line of the held-out text, as much of it as, with its end, a block holds."""
         lines = [line.strip() for line in self._valid.split("\n")[1:-1] if line.strip()]
-        return (lines or [self._valid.strip()])[0][:40].replace('"', "'")
+        line = (lines or [self._valid.strip()])[0][:40].replace('"', "'")
+        while line and len(self._tokenizer.encode(line + "\n")) > self.settings.block:
+            line = line[1:]
+        return line
 
     def conclude(self, console, model, trainer, folder, command):
         """A text by the best weights, their score, and pictures."""
@@ -87,8 +90,6 @@ class TextTrainer(Trainer):
     def __init__(self, settings, model, tokenizers, prompt, train_ids, valid_ids, folder, console):
         super().__init__(settings, model, tokenizers, None, train_ids, valid_ids, folder, console)
         self._prompt, self._generator = prompt + "\n", Generator(model, tokenizers.target, settings)
-        while len(tokenizers.target.encode_text(self._prompt)) > settings.block:
-            self._prompt = self._prompt[1:]
 
     def _batches(self, train_ids):
         s = self.settings

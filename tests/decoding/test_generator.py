@@ -1,4 +1,6 @@
 """Text from a language model: each sample as if it were alone, in whatever batch, and no more of it than was asked for."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -21,6 +23,7 @@ class Scripted:
 
     def __init__(self, tokenizer, *scripts):
         self.tokenizer, self.scripts, self.rows = tokenizer, [tokenizer.encode(script) for script in scripts], []
+        self.embedding = SimpleNamespace(weight=range(len(tokenizer)))
 
     def eval(self):
         return self
@@ -266,3 +269,16 @@ def test_a_character_that_was_never_seen_is_named_and_read_as_unknown():
 def test_a_mistake_is_named(options, said):
     with pytest.raises(UserError, match=said):
         random_generator().generate("the", **options)
+
+
+def test_what_is_wrong_with_a_stream_is_told_before_its_first_piece():
+    generator = scripted("the cat")
+    for wrong, said in (({"temperature": -1}, "temperature"), ({"max_tokens": 0}, "max_tokens is 0"), ({"seed": -1}, "seed")):
+        with pytest.raises(UserError, match=said):
+            generator.stream("the", **wrong)
+
+
+def test_a_stop_string_has_the_form_of_the_text():
+    """An e and an accent are one character to a tokenizer that has brought its text to that form."""
+    tokenizer = Tokenizer.train("characters", ["the caf\u00e9 and more"])
+    assert scripted("the caf\u00e9 and", tokenizer=tokenizer).generate("", max_tokens=12, stop="e\u0301") == "the caf"

@@ -65,6 +65,12 @@ def test_the_norm_and_what_clips_it(shape, dtype):
     assert cpu.clipping(x, np.inf)[1] == 1
 
 
+def test_a_norm_that_is_no_number_lets_nothing_pass_unclipped():
+    for where in (cpu, reference):
+        norm, scale = where.clipping(np.array([1e6, np.nan], np.float32), 1.0)
+        assert np.isnan(norm) and np.isnan(scale)
+
+
 def test_the_norm_does_not_overflow():
     assert cpu.clipping(np.full(10, 1e30, np.float32), 1.0)[0] == pytest.approx(10**30.5, rel=1e-6)
     assert np.isnan(cpu.clipping(np.array([1.0, np.nan], np.float32), 1.0)[0])

@@ -32,6 +32,8 @@ def test_far_from_zero_and_missing_values(dtype):
     np.testing.assert_allclose(cpu.gelu(x), reference.gelu(x.astype(np.float64)), rtol=1e-5, atol=1e-6)
     x = x[:-1]
     np.testing.assert_allclose(cpu.gelu_backward(np.ones_like(x), x), reference.gelu_backward(np.ones(8), x.astype(np.float64)), rtol=1e-5, atol=2e-6)
+    x = np.array([-1e38, -1e18, 1e18, 1e38], dtype)
+    np.testing.assert_allclose(cpu.gelu_backward(np.ones_like(x), x), [0, 0, 1, 1], atol=1e-30)
 
 
 def test_layout_and_threads_do_not_matter():

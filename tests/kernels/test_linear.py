@@ -155,6 +155,8 @@ def test_gelu_far_from_zero(activation, dtype):
     expected, _ = reference.linear(pre.astype(np.float64), np.ones((1, 1)), None, activation)
     np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(slope[[0, 1, 5, 6], 0], [0, 0, 1, 1], atol=1e-6)
+    _, slope = cpu.linear(np.array([[-1e18], [-1e13], [1e13], [1e18]], dtype), np.ones((1, 1), dtype), None, activation)
+    np.testing.assert_allclose(slope[:, 0], [0, 0, 1, 1], atol=1e-30)
 
 
 @ACTIVATIONS
@@ -199,5 +201,5 @@ def test_wrong_inputs_are_named():
         ((x, weight, bias, "none", 0.5), r"with an activation only"),
     ]:
         for file in (cpu, reference):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(TypeError if "float" in message else ValueError, match=message):
                 file.linear(*arguments)

@@ -307,6 +307,11 @@ def without(folder, name):
     write_arrays(folder, arrays)
 
 
+def in_parts(folder, index):
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
 def truncated(folder):
     path = folder / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -329,9 +334,11 @@ MISTAKES = {
     "an option": (lambda folder: change_config(folder, scale_attn_weights=False), "scale_attn_weights is False; minitx has True only"),
     "integers": (lambda folder: write_arrays(folder, {name: array.astype(np.int32) for name, array in arrays_in(folder).items()}),
                  "stored as I32; minitx reads F32, F16"),
-    "an index of nothing": (lambda folder: (folder / "model.safetensors.index.json").write_text("{}", encoding="utf-8"), "index.json is damaged"),
-    "an index that points elsewhere": (lambda folder: (folder / "model.safetensors.index.json").write_text(
-        json.dumps({"weight_map": {"wte.weight": "../elsewhere.safetensors"}}), encoding="utf-8"), "index.json is damaged: .* files of this folder"),
+    "an index of nothing": (lambda folder: in_parts(folder, {}), "index.json is damaged"),
+    "an index that points elsewhere": (lambda folder: in_parts(folder, {"weight_map": {"wte.weight": "../elsewhere.safetensors"}}),
+                                       "index.json is damaged: .* files of this folder"),
+    "a kind of model that is no word": (lambda folder: change_config(folder, model_type=["gpt2"]), "architecture .'gpt2'.; minitx reads"),
+    "a number that is none": (lambda folder: change_config(folder, layer_norm_epsilon="1e-5"), "layer_norm_epsilon is '1e-5' but must be a number above 0"),
 }
 
 
@@ -346,6 +353,7 @@ def test_what_is_wrong_with_a_folder_is_said(mistake, tmp_path):
 
 @pytest.mark.parametrize("changes, said", [
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; minitx has 'silu' only"), ({"mlp_bias": True}, "mlp_bias is True; minitx has False only"),
+    ({"rope_parameters": [1]}, "config.json"), ({"rope_parameters": {"rope_theta": None}}, "rope_theta is None but must be a number above 0"),
     ({"head_dim": 4}, "head_dim is 4; minitx has 8 only"), ({"rope_parameters": {"rope_theta": 1e4, "rope_type": "yarn"}}, "rope_type is 'yarn'; minitx has default, dynamic, linear, llama3"),
     ({"rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor is 0.5; minitx has 1.0 only"),
     ({"rope_parameters": {"rope_type": "llama3", "factor": 2.0, "low_freq_factor": 1.0}},
@@ -368,6 +376,74 @@ def test_a_model_that_transformers_does_not_have_is_not_written(options, said, t
     with pytest.raises(UserError, match=said):
         save_pretrained(DecoderOnly(30, **dict(d_model=16, n_heads=2, n_layers=1) | options), tmp_path / "folder")
     assert not (tmp_path / "folder").exists()
+
+
+def test_options_that_a_config_leaves_out_are_those_of_transformers(tmp_path):
+    saved("Llama, biases", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del config["mlp_bias"]  # which is false then, whatever attention_bias is
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match="mlp_bias is False; minitx has True only"):
+        from_pretrained(tmp_path)
+    saved("Mistral", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    for window, expected in ((3, 3), (None, None), (..., 4096)):
+        given = {name: value for name, value in (config | {"sliding_window": window}).items() if value is not ...}
+        (tmp_path / "config.json").write_text(json.dumps(given), encoding="utf-8")
+        assert from_pretrained(tmp_path).layers[0].self_attn.window == expected
+    saved("GPT-2", tmp_path)
+    change_config(tmp_path, embd_pdrop=0.25, resid_pdrop=0.125)
+    model = from_pretrained(tmp_path)
+    assert (model.dropout.p, model.layers[0].dropout.p) == (0.25, 0.125)
+
+
+def test_weights_written_over_others_in_parts_are_those_that_are_read(tmp_path):
+    model = saved("GPT-2", tmp_path)
+    (tmp_path / "model.safetensors").rename(tmp_path / "part.safetensors")
+    names = {name: "part.safetensors" for name in safetensors.numpy.load_file(tmp_path / "part.safetensors")}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}), encoding="utf-8")
+    before = logits_of(from_pretrained(tmp_path))
+    model.embedding.weight.data += 1
+    save_pretrained(model, tmp_path)
+    assert not (tmp_path / "model.safetensors.index.json").exists()
+    np.testing.assert_array_equal(logits_of(from_pretrained(tmp_path)), logits_of(model))
+    assert not np.allclose(before, logits_of(model))
+
+
+def test_what_ends_a_text_is_written_as_well(tmp_path):
+    saved_with_a_tokenizer(tmp_path / "one")
+    change_config(tmp_path / "one", eos_token_id=7)
+    one = minitx.load(tmp_path / "one")
+    save_pretrained(one.model, tmp_path / "two", one.tokenizer, one.end)
+    save_pretrained(one.model, tmp_path / "three", one.tokenizer)
+    assert (minitx.load(tmp_path / "two").end, minitx.load(tmp_path / "three").end) == ([7], [])
+
+
+def test_a_run_written_as_a_folder_never_says_special_tokens_and_knows_what_it_never_saw(tmp_path):
+    from minitx.data.tokenizers import Tokenizer
+
+    ours = Tokenizer.train("characters", ["the old man"])
+    save_pretrained(DecoderOnly(len(ours), d_model=8, n_heads=2, n_layers=1), tmp_path, ours)
+    generator = minitx.load(tmp_path)
+    assert generator.never == [0, 1, 2, 3] and generator.unknown("the xyz x") == ["x", "y", "z"]
+
+
+def test_tokens_show_a_space_before_them_though_the_library_strips_it(tmp_path):
+    from minitx.data.pretrained import PretrainedTokenizer
+
+    library = tokenizers.Tokenizer(tokenizers.models.WordLevel({"▁the": 0, "the": 1, "▁": 2}, "the"))
+    library.decoder = tokenizers.decoders.Metaspace()
+    assert PretrainedTokenizer(library).tokens([0, 1]) == ["▁the", "the"]
+
+
+def test_a_token_without_a_vector_is_named(tmp_path, capfd):
+    library = saved_with_a_tokenizer(tmp_path)
+    library.add_special_tokens([f"<|{i}|>" for i in range(9)])  # ids 22 to 30, for 30 vectors
+    library.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "text.txt").write_text("a <|8|> b", encoding="utf-8")
+    for command in (["generate", str(tmp_path), "--prompt", "a <|8|> b"], ["evaluate", str(tmp_path), "--text", str(tmp_path / "text.txt")]):
+        assert cli.main(command) == 2
+        assert "reads '<|8|>' as token 30, but the model has vectors of 30 only" in " ".join(capfd.readouterr().err.split())
 
 
 @pytest.mark.parametrize("kind", ["words", "characters", "bpe", "byte-bpe"])

@@ -90,6 +90,8 @@ def test_heads_that_do_not_divide_are_refused():
         MultiHeadAttention(8, 3)
     with pytest.raises(ValueError, match="n_kv_heads: 3 heads of keys and values do not divide n_heads = 4"):
         MultiHeadAttention(8, 4, n_kv_heads=3)
+    with pytest.raises(ValueError, match="rotary: it turns heads of 2 features, but 2 heads of d_model = 8 have 4"):
+        MultiHeadAttention(8, 2, rotary=Rotary(2, 30))
 
 
 @pytest.mark.parametrize("memory", [None, MEMORY], ids=["self", "cross"])

@@ -6,7 +6,7 @@ import pytest
 
 from minitx import gradcheck, no_grad, random, tensor
 from minitx.kernels.batch_norm import moments
-from minitx.nn import BatchNorm
+from minitx.nn import BatchNorm, EncoderLayer
 from minitx.nn.batch_norm import batch_norm
 
 GENERATOR = np.random.default_rng(0)
@@ -91,6 +91,22 @@ def test_a_trial_leaves_no_trace():
     assert not module.training
     for name, array in module.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_trial_leaves_each_part_in_its_own_mode():
+    model = EncoderLayer(4, 2, 8, normalization="batch").train()
+    model.norm1.eval()  # frozen
+    with model.trial():
+        assert model.norm1.training
+    assert model.training and model.norm2.training and not model.norm1.training
+
+
+def test_what_is_refused_moves_no_statistics():
+    module = BatchNorm(3)
+    before = module.running_mean.data.copy()
+    with pytest.raises(TypeError, match="batch_norm: x is float64, weight float32; make them the same with .astype"):
+        module(tensor(np.ones((2, 3))))
+    np.testing.assert_array_equal(module.running_mean.data, before)
 
 
 def test_without_a_shift_it_is_scale_alone():

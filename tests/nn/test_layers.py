@@ -16,7 +16,7 @@ def test_a_linear_layer_begins_with_weights_that_keep_the_variance():
 
 
 def test_an_embedding_times_the_root_of_its_features_has_variance_one():
-    embedding = Embedding(5000, 16, np.random.default_rng(0))
+    embedding = Embedding(5000, 16, generator=np.random.default_rng(0))
     assert (embedding.weight.data * 4).std() == pytest.approx(1, rel=0.02)
     ids = np.array([[3, 0], [3, 4999]], np.int32)
     assert np.array_equal(embedding(ids).data, embedding.weight.data[ids])

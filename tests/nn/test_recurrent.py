@@ -88,3 +88,12 @@ def test_dropout_is_between_the_layers_in_training_only(kind):
     assert np.array_equal(one(X)[0].data, one(X)[0].data)
     two.eval()
     assert np.array_equal(two(X)[0].data, two(X)[0].data)
+
+
+@KINDS
+def test_as_many_states_begin_as_there_are_layers(kind):
+    start = tensor(np.zeros((2, 3, 6)))
+    start = start if kind is GRU else (start, start)
+    for options in ({}, {"num_layers": 2, "bidirectional": True}):
+        with pytest.raises(ValueError, match="start: there are 2 states, but"):
+            layers(kind, **options)(tensor(X), start)

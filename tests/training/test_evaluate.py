@@ -6,10 +6,11 @@ import pytest
 
 import minitx
 from minitx.data import files
+from minitx.errors import UserError
 from minitx.training.evaluate import evaluate, held_out
 from minitx.training.run import train
 
-from .small import small_settings
+from .small import small_settings, small_text_settings
 
 RAW = [("Ant bee, cat.", "CAT BEE, ANT."), ("dog eel!", "EEL DOG!"), ("fox \"gnu\" hen.", "HEN \"GNU\" FOX.")]
 
@@ -57,6 +58,19 @@ def test_references_are_compared_as_the_model_could_write_them(run, tmp_path, mo
     paths = write(tmp_path, "s", ["ant bee ."] * 2), write(tmp_path, "t", [" ZOE\u0308  Bee , Cat Ant .", said])
     [scores] = evaluate(run, *paths)["splits"].values()
     assert scores["exact_match"] == 1 and scores["bleu"] == pytest.approx(100)
+
+
+@pytest.mark.parametrize("option", [{"beam": 4}, {"alpha": 0.5}, {"beta": 0.1}, {"ensemble": ["other"]}, {"copy_unknown": True}])
+def test_a_language_model_is_not_searched_with(option, tmp_path):
+    run = train(small_text_settings(tmp_path, steps=2), out=tmp_path / "run")
+    with pytest.raises(UserError, match=f"run is a language model, and {next(iter(option))} is for translations"):
+        evaluate(run, **option)
+
+
+def test_characters_that_a_model_has_never_seen_are_told(tmp_path):
+    run = train(small_text_settings(tmp_path, steps=2), out=tmp_path / "run")
+    with pytest.warns(UserWarning, match="t: 2 never seen in training and scored as <unk>: '猫', '犬'"):
+        evaluate(run, text=write(tmp_path, "t", ["猫 犬 猫"]))
 
 
 def test_without_files_the_held_out_pairs_are_scored(run):

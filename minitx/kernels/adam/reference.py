@@ -30,8 +30,8 @@ def clipping(gradient, limit):
 
 
 def scale_to(limit, norm):
-    """The scale with which a norm is at most `limit` (Pascanu et al. 2013)."""
-    return min(1.0, limit / (norm + 1e-6))
+    """The scale with which a norm is at most `limit` (Pascanu et al. 2013); NaN of a norm that is NaN."""
+    return 1.0 if norm + 1e-6 <= limit else limit / (norm + 1e-6)
 
 
 def check(parameter, gradient, m, v, step):

@@ -62,7 +62,7 @@ def _merged(x):
 
 
 def check(q, k, v, weight, heads, lengths):
-    """Raise ValueError with what is wrong, what was expected and the likely fix."""
+    """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix."""
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
         raise ValueError(f"additive_attention: query, key and value have shapes {q.shape}, {k.shape}, {v.shape}; each must be "
                          "(batch, time, heads · d_head)")
@@ -78,8 +78,8 @@ def check(q, k, v, weight, heads, lengths):
     if weight.shape != (width,):
         raise ValueError(f"additive_attention: weight has shape {weight.shape}; expected ({width},), one per feature of query and key")
     if not q.dtype == k.dtype == v.dtype == weight.dtype:
-        raise ValueError(f"additive_attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}, weight {weight.dtype}; make them one with .astype")
+        raise TypeError(f"additive_attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}, weight {weight.dtype}; make them one with .astype")
     if q.dtype.char not in "fd":
-        raise ValueError(f"additive_attention: the inputs are {q.dtype}, expected float32 or float64; use .astype(np.float32)")
+        raise TypeError(f"additive_attention: the inputs are {q.dtype}, expected float32 or float64; use .astype(np.float32)")
     if lengths is not None and np.shape(lengths) != (batch,):
         raise ValueError(f"additive_attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of real keys of each sequence")

@@ -39,8 +39,9 @@ class Work(NamedTuple):
 
 
 def readable(x):
-    """`x` (batch, time, features) itself where its rows can be read in place, otherwise a contiguous copy."""
-    return x if x.strides[2] == x.itemsize and x.strides[1] >= x.shape[2] * x.itemsize else np.ascontiguousarray(x)
+    """`x` (batch, time, features) itself where its rows can be read in place, otherwise a copy in which they can: an axis of a single element may have any
+    stride, which NumPy calls contiguous and BLAS does not take."""
+    return x if x.strides[2] == x.itemsize and x.strides[1] >= x.shape[2] * x.itemsize else x.copy()
 
 
 def work(q, k, heads, causal, lengths, p, key, mask, kv_heads, window):

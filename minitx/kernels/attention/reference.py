@@ -106,7 +106,7 @@ def _merged(x):
 
 
 def check(q, k, v, heads, lengths, mask, packed=False, causal=False, kv_heads=None, window=None, dtypes=("float32", "float64")):
-    """Raise ValueError with what is wrong, what was expected and the likely fix; return kv_heads."""
+    """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix; return kv_heads."""
     kv_heads = heads if kv_heads is None else kv_heads
     if not len(q.shape) == len(k.shape) == len(v.shape) == 3:
         raise ValueError(f"attention: query, key and value have shapes {q.shape}, {k.shape}, {v.shape}; "
@@ -124,9 +124,9 @@ def check(q, k, v, heads, lengths, mask, packed=False, causal=False, kv_heads=No
         raise ValueError(f"attention: key has {width} features but query has {q.shape[2]}; both need heads * d_head, "
                          f"here {heads} and {kv_heads} heads")
     if not q.dtype == k.dtype == v.dtype:
-        raise ValueError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them one with .astype")
+        raise TypeError(f"attention: query is {q.dtype}, key {k.dtype}, value {v.dtype}; make them one with .astype")
     if q.dtype.name not in dtypes:
-        raise ValueError(f"attention: the inputs are {q.dtype}, expected {' or '.join(dtypes)}; use .astype(np.{dtypes[0]})")
+        raise TypeError(f"attention: the inputs are {q.dtype}, expected {' or '.join(dtypes)}; use .astype(np.{dtypes[0]})")
     if lengths is not None and np.shape(lengths) != (batch,):
         raise ValueError(f"attention: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of "
                          "real keys of each sequence")

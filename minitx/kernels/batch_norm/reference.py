@@ -56,5 +56,7 @@ def check(name, x, real, weight=None, bias=None, g=None):
     for what, array in (("weight", weight), ("bias", bias)):
         if array is not None and array.shape != x.shape[-1:]:
             raise ValueError(f"{name}: {what} has shape {array.shape} but x has {x.shape[-1]} features; it must be ({x.shape[-1]},)")
+        if array is not None and array.dtype != x.dtype:
+            raise TypeError(f"{name}: x is {x.dtype}, {what} {array.dtype}; make them the same with .astype")
     if g is not None and g.shape != x.shape:
         raise ValueError(f"{name}: g has shape {g.shape} but x {x.shape}; they must be alike")

@@ -45,11 +45,13 @@ def gelu_backward(g, x):
 @compiled(lambda real: (reads(real, 1, "C"), reads(real, 1, "C"), int64, writes(real, 1)), **launch.OPTIONS)
 def _gelu_backward(g, x, blocks, dx):
     half, peak = x.dtype.type(0.5), x.dtype.type(0.3989422804014327)  # the density at 0 is 1/√(2π)
+    flat = x.dtype.type(20)  # beyond which the density is none
     threads = launch.share(x.size * _NANOSECONDS)
     for block in prange(blocks):
         first, last = block * x.size // blocks, (block + 1) * x.size // blocks
         source, upstream, target = x[first:last], g[first:last], dx[first:last]
         for i in range(last - first):
             density = vector.exp(-half * source[i] * source[i])
-            target[i] = upstream[i] * (vector.normal_cdf(source[i], density) + source[i] * density * peak)
+            near = min(max(source[i], -flat), flat)
+            target[i] = upstream[i] * (vector.normal_cdf(source[i], density) + near * density * peak)
     launch.restore(threads)

@@ -68,7 +68,7 @@ def full_lengths(lengths, batch, time):
 
 
 def check(name, gates, projected, weight, bias, start, lengths):
-    """Raise ValueError with what is wrong, what was expected and the likely fix; there are `gates` of them."""
+    """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix; there are `gates` of them."""
     if len(weight.shape) != 2 or weight.shape[0] != gates * weight.shape[1]:
         raise ValueError(f"{name}: weight has shape {weight.shape}; expected ({gates} · hidden, hidden), the {gates} gates below each other")
     width, hidden = weight.shape
@@ -85,6 +85,6 @@ def check(name, gates, projected, weight, bias, start, lengths):
         raise ValueError(f"{name}: lengths has shape {np.shape(lengths)}; expected ({batch},), the number of real steps of each row")
     for what, array in {"weight": weight, "bias": bias, "start": start}.items():
         if array is not None and array.dtype != projected.dtype:
-            raise ValueError(f"{name}: projected is {projected.dtype} but {what} {array.dtype}; make them one with .astype")
+            raise TypeError(f"{name}: projected is {projected.dtype} but {what} {array.dtype}; make them one with .astype")
     if projected.dtype.char not in "fd":
-        raise ValueError(f"{name}: projected is {projected.dtype}, expected float32 or float64; use .astype(np.float32)")
+        raise TypeError(f"{name}: projected is {projected.dtype}, expected float32 or float64; use .astype(np.float32)")

@@ -71,3 +71,5 @@ def check(name, x, weight, bias, *alike):
         if other is not None and other.shape != x.shape:
             raise ValueError(f"{name}: inputs have shapes {x.shape} and {other.shape}, but are added or multiplied "
                              "element by element; they must be alike")
+        if other is not None and other.dtype != x.dtype:
+            raise TypeError(f"{name}: inputs are {x.dtype} and {other.dtype}; make them the same with .astype")

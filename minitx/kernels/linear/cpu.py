@@ -139,23 +139,25 @@ def _gelu(row):
 @register_jitable
 def _gelu_and_slope(row, slope):
     half, peak = row.dtype.type(0.5), row.dtype.type(0.3989422804014327)  # the density at 0 is 1/√(2π)
+    flat = row.dtype.type(20)  # beyond which the density is none
     for j in range(row.size):
         pre = row[j]
         density = vector.exp(-half * pre * pre)
         cdf = vector.normal_cdf(pre, density)
         row[j] = pre * cdf
-        slope[j] = cdf + pre * density * peak
+        slope[j] = cdf + min(max(pre, -flat), flat) * density * peak
 
 
 @register_jitable
 def _gelu_tanh_and_slope(row, slope):
     one, cubic, root = row.dtype.type(1), row.dtype.type(0.044715), row.dtype.type(-1.5957691216057308)  # −2 √(2/π)
-    three = row.dtype.type(3)
+    three, flat = row.dtype.type(3), row.dtype.type(20)  # beyond which the slope is 0 or 1
     for j in range(row.size):
         pre = row[j]
+        near = min(max(pre, -flat), flat)
         share = one / (one + vector.exp(root * (pre + cubic * pre * pre * pre)))
         row[j] = pre * share
-        slope[j] = share - pre * share * (one - share) * root * (one + three * cubic * pre * pre)
+        slope[j] = share - near * share * (one - share) * root * (one + three * cubic * near * near)
 
 
 def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, True, True), dweight=None):

@@ -53,11 +53,13 @@ def linear_backward(g, x, weight, saved, activation="none", p=0.0, needs=(True, 
 
 
 def check(x, weight, bias, activation, p):
-    """Raise ValueError with what is wrong, what was expected and the likely fix."""
+    """Raise ValueError or TypeError with what is wrong, what was expected and the likely fix."""
     if activation not in ACTIVATIONS:
         raise ValueError(f"linear: activation {activation!r} is not one of {', '.join(ACTIVATIONS)}")
     if len(weight.shape) != 2:
         raise ValueError(f"linear: weight has shape {weight.shape}; expected (out features, in features)")
+    if not weight.shape[1]:
+        raise ValueError(f"linear: weight has shape {weight.shape}; there must be at least one feature in")
     if not x.shape or x.shape[-1] != weight.shape[1]:
         raise ValueError(f"linear: x has shape {x.shape} but weight {weight.shape} takes {weight.shape[1]} features on "
                          "the last axis of x; is weight transposed?")
@@ -66,9 +68,9 @@ def check(x, weight, bias, activation, p):
                          f"of weight {weight.shape}")
     if not x.dtype == weight.dtype == (weight if bias is None else bias).dtype:
         others = f"weight {weight.dtype}" if bias is None else f"weight {weight.dtype}, bias {bias.dtype}"
-        raise ValueError(f"linear: x is {x.dtype}, {others}; make them the same with .astype")
+        raise TypeError(f"linear: x is {x.dtype}, {others}; make them the same with .astype")
     if x.dtype.char not in "fd":
-        raise ValueError(f"linear: x and weight are {x.dtype}, expected float32 or float64; use .astype(np.float32)")
+        raise TypeError(f"linear: x and weight are {x.dtype}, expected float32 or float64; use .astype(np.float32)")
     if not 0 <= p <= 1:
         raise ValueError(f"linear: p is {p}; expected a probability of dropping, from 0 to 1")
     if p > 0 and activation == "none":

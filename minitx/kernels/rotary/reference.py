@@ -36,7 +36,7 @@ def check_shapes(x, cos, sin, heads, start):
     if x.dtype.char not in "fd":
         raise TypeError(f"rotary: x is {x.dtype}, expected float32 or float64; use .astype(np.float32)")
     if not cos.dtype == sin.dtype == x.dtype:
-        raise ValueError(f"rotary: x is {x.dtype}, cos {cos.dtype}, sin {sin.dtype}; make them one with .astype")
+        raise TypeError(f"rotary: x is {x.dtype}, cos {cos.dtype}, sin {sin.dtype}; make them one with .astype")
     if len(cos.shape) != 2 or cos.shape != sin.shape:
         raise ValueError(f"rotary: cos has shape {cos.shape} and sin {sin.shape}; both must be (positions, d_head / 2)")
     if not 0 <= heads * 2 * cos.shape[1] <= x.shape[2]:

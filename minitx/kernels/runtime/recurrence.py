@@ -21,7 +21,7 @@ def multiply(rows, n, k, a, lda, b, c):
     """c[rows, n] += a[rows, k] @ b[k, n] for few rows, piece by piece. With 16 rows and a square b of 256: 115 GFLOP/s instead of 55."""
     one = a.dtype.type(1)
     parts = -(-rows * k * _COLUMNS // _SMALL)
-    step = _SMALL // max(1, rows * (-(-k // parts))) // _COLUMNS * _COLUMNS
+    step = max(_COLUMNS, _SMALL // max(1, rows * (-(-k // parts))) // _COLUMNS * _COLUMNS)
     for part in range(parts):
         first, last = part * k // parts, (part + 1) * k // parts
         for left in range(0, n, step):
