@@ -185,11 +185,25 @@ def _fonts(tokens):
     for script in _scripts("".join(tokens)):
         family = _family(script)
         if family is None:
-            known = _SCRIPTS[script][1][0]
-            return None, (f"no font with {script} characters was found, so the picture numbers the words; "
-                          f"install one, for example {known}, and draw it again")
+            return None, _no_font(script, _SCRIPTS[script][1][0])
         families.append(family)
+    drawn = frozenset().union(*map(_characters, families))
+    if missing := sorted(set("".join(tokens)) - drawn):
+        script = unicodedata.name(missing[0], "such").split()[0].capitalize()
+        return None, _no_font(script, f"Noto Sans {script}")
     return families, None
+
+
+def _no_font(script, family):
+    return f"no font with {script} characters was found, so the picture numbers the words; install one, for example {family}, and draw it again"
+
+
+@functools.cache
+def _characters(family):
+    """All that a font family has a picture of."""
+    from matplotlib.font_manager import findfont, get_font
+
+    return frozenset(map(chr, get_font(findfont(family)).get_charmap()))
 
 
 @functools.cache

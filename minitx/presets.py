@@ -10,7 +10,7 @@ PRESETS = {
     # hour, 12 over 200,000 some four.
     "small": {
         "tokenizer": "bpe", "vocab_size": 8000, "joint_vocabulary": True, "tie_embeddings": "all", "n_layers": 4, "d_ff": 512, "dropout": 0.2,
-        "label_smoothing": 0.1, "steps": 0, "epochs": 40, "batch_tokens": 4096, "learning_rate": 3e-3, "warmup": 400, "validate_every": 0,
+        "label_smoothing": 0.1, "steps": 0, "epochs": 40, "batch_tokens": 2048, "learning_rate": 3e-3, "warmup": 400, "validate_every": 0,
     },
     "laptop": {
         "tokenizer": "bpe", "vocab_size": 10_000, "joint_vocabulary": True, "tie_embeddings": "all", "d_model": 256, "n_layers": 4, "d_ff": 1024,

@@ -1,4 +1,6 @@
 """Pictures: they are written whole, need no display, and say which font is missing."""
+import warnings
+
 import numpy as np
 import pytest
 
@@ -58,6 +60,13 @@ def test_a_missing_font_is_one_sentence_and_the_words_are_numbered(token, script
     monkeypatch.setattr(plots, "_family", lambda script: None)
     said = plots.attention_map([token], ["cat"], [[1.0]], tmp_path / "map.png")
     assert script in said and "install" in said and "\n" not in said
+    assert (tmp_path / "map.png").read_bytes().startswith(PNG)
+
+
+def test_a_script_that_no_font_here_has_is_one_sentence_too(tmp_path):
+    with warnings.catch_warnings(action="error"):
+        said = plots.attention_map(["\U00011003"], ["cat"], [[1.0]], tmp_path / "map.png")  # a letter of Brahmi
+    assert "no font with Brahmi characters" in said and "Noto Sans Brahmi" in said
     assert (tmp_path / "map.png").read_bytes().startswith(PNG)
 
 
