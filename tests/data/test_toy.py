@@ -11,7 +11,7 @@ import pytest
 from minitx.data import toy
 from minitx.data.toy import english, hangul
 from minitx.data.toy.describe import width
-from minitx.data.toy.lexicon import ADJECTIVES, ADVERBS, NOUNS, PLACES, TIMES, VERBS
+from minitx.data.toy.lexicon import ADJECTIVES, ADVERBS, NOUNS, PLACES, TIMES, VERBS, is_mass
 from minitx.data.toy.meanings import (
     CAN, FUTURE, PAST, PRESENT, SEVERAL, WANT,
     Determiner, Event, Existence, Identity, NounPhrase, Pair, Pronoun, Quality, Relative, Scene, clauses, combinations,
@@ -224,6 +224,18 @@ def test_a_sentence_has_one_meaning_in_every_language(longer, n):
         scene = scenes.draw()
         for code, language in toy.LANGUAGES.items():
             assert meanings[code].setdefault(str(language.realise(scene)), scene) == scene
+
+
+def test_what_is_negated_is_no_other_sentence_in_any_language():
+    """Without doing it to some is doing it to hardly any in Chinese, and 看不见 is both does not see and cannot see."""
+    scenes, seen = toy.Scenes(seed=3, stream=0), Counter()
+    for _ in range(5_000):
+        event = scenes.draw().clause
+        if isinstance(event, Event) and event.negated:
+            seen[event.verb.name, event.tense] += 1
+            if isinstance(event.object, NounPhrase) and event.object.determiner is A and event.object.count in (1, SEVERAL):
+                assert is_mass(event.object.noun)
+    assert seen["see", "present"] and not seen["see", "can"] and sum(seen.values()) > 300
 
 
 @pytest.fixture(scope="module", params=["en-es", "ko-zh"])

@@ -51,7 +51,7 @@ def _predicate(event: Event) -> list[Word]:
         said = said + mark([Word("在", ("place",))] + _inside(event.place), "before the verb")
     said = said + (adverb if manner else []) + _verb(event)
     if event.recipient:
-        said = said + mark(_noun_phrase(event.recipient), "recipient")
+        said = said + _noun_phrase(event.recipient)
     return said + (_noun_phrase(event.object) if event.object else [])
 
 

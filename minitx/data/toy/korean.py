@@ -130,7 +130,8 @@ def _identity(what: NounPhrase, negated: bool) -> list[Word]:
     """고양이다, 책이다; 고양이가 아니다."""
     if negated:
         return _noun_phrase(what, SUBJECT) + [Word("아니다", ("copula", "negation", "verb last"))]
-    return _noun_phrase(what, ("copula", "다", "이다"))
+    *before, last = _noun_phrase(what, ("copula", "다", "이다"))
+    return before + mark([last], "verb last")
 
 
 # Nouns
@@ -153,7 +154,8 @@ def _noun_phrase(phrase: NounPhrase | Pair | Pronoun, particle: tuple[str, str, 
         case Pronoun(plural=plural):
             return _with_particle([Word("우리" if plural else "내" if particle is SUBJECT else "나")], particle)
         case Pair(first=first, second=second):
-            return mark(_noun_phrase(first, AND), "coordination") + _noun_phrase(second, particle)
+            *before, last = _noun_phrase(first, AND)
+            return before + mark([last], "coordination") + _noun_phrase(second, particle)
     said = _relative(phrase.relative) if phrase.relative else []
     said = said + _determiner(phrase)
     if phrase.adjective:

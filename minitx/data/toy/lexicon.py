@@ -185,7 +185,7 @@ _VERBS = """
   fix      | person | vehicle furniture toy               | manner  | fix         | arreglar  | 고치다     | 修
   hide     | alive  | fruit text clothes toy              | manner  | hide hid    | esconder  | 숨기다     | 藏
   see      | alive  | alive vehicle plant                 |         | see saw     | ver       | 보다       | 看见 看不见
-  look for | alive  | alive fruit text clothes toy        |         | look - for  | buscar    | 찾다       | 找
+  look for | alive  | alive fruit text clothes toy        |         | look - for  | buscar    | 찾아다니다 | 找
   wait for | alive  | alive                               |         | wait - for  | esperar   | 기다리다   | 等
   chase    | alive  | alive vehicle                       |         | chase       | perseguir | 쫓다       | 追
   hug      | person | alive                               |         | hug         | abrazar   | 껴안다     | 拥抱

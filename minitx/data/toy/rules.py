@@ -18,7 +18,7 @@ RULES = {
     "irregular verb": "verbs with changing stems: dormir, duermo; jugar, juega",
     "copula": "to be: this is a cat, este es un gato, 이것은 고양이다, 这 是 猫",
     "existence": "there is, hay, 있다, 有",
-    "relative clause": "a clause that tells which one: the cat that sleeps; before the noun in Korean and Chinese",
+    "relative clause": "a clause that tells which one: the cat that chases the mouse; before the noun in Korean and Chinese",
     "when clause": "a clause that tells when: when the dog sleeps; before the main clause in Korean and Chinese",
     "recipient": "to whom: gives a book to maria, le da un libro a maría, 마리아에게, 给 玛丽亚",
     "place": "where: in the park, en el parque, 공원에서, 在 公园 里",
@@ -26,7 +26,7 @@ RULES = {
     "adverb": "how and how often: slowly, siempre, 천천히, 经常",
     "predicate adjective": "an adjective that ends the sentence: is tired, está cansado, 피곤하다, 很 疲惫",
     # English
-    "a or an": "an before a vowel: a cat, an elephant, an old cat",
+    "a or an": "an before a vowel: a cat, an elephant, an expensive car",
     "this or these": "this goes with one, these with several: this cat, these cats",
     "do-support": "negation needs do, and do takes the ending: does not eat, did not eat",
     "verb with a preposition": "some verbs take their object through a preposition: look for, wait for",

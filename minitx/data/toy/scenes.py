@@ -4,6 +4,8 @@
 The shares are chosen so that sentences have about ten English words and every grammatical rule turns up often.
 """
 
+from dataclasses import replace
+
 from . import lexicon
 from .dice import Dice
 from .lexicon import Concept, adjectives_for, is_mass, is_person, nouns_of, suits, verbs_with
@@ -55,7 +57,8 @@ class Scenes:
         if "relative" in extras and "link" in extras and not self.longer:
             extras.remove(dice.pick(("relative", "link")))
         link = "link" in extras and ("when" if tense == PRESENT and dice.chance(0.75) else "and")
-        clause = self.event(verb, tense, extras, negated=not link and "adverb" not in extras and dice.chance(0.3))
+        negated = not link and "adverb" not in extras and dice.chance(0.3) and (verb.name, tense) != ("see", CAN)  # 看不见 is both
+        clause = self.event(verb, tense, extras, negated=negated)
         time = self.time(TENSE_OF_TIMES[tense], weekly=clause.adverb is None) if "time" in extras else None
         if not link:
             return Scene(clause, time)
@@ -140,6 +143,8 @@ class Scenes:
                 thing = self.pair(*verb.objects)
             else:
                 thing = self.noun_phrase(*verb.objects, extra=at_object, adjective=adjective, past=past)
+                if negated and thing.determiner is Determiner.A and thing.count in (1, SEVERAL) and not is_mass(thing.noun):
+                    thing = replace(thing, determiner=Determiner.THE)  # 没 买 几 本 书 is: hardly any
         if verb.flag == "giving":
             recipient = self.noun_phrase("person", definite=True, adjective=0.0)
 
