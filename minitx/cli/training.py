@@ -71,6 +71,8 @@ def train(
     from ..console import Console
 
     if profile:
+        if chosen.device == "cuda":
+            raise UserError("profile times what the CPU does; on a GPU take minitx bench training --device cuda")
         if out or overwrite:
             raise UserError("profile saves nothing; drop --out and --overwrite")
         from ..bench import report, step_profile

@@ -125,6 +125,7 @@ def _forward(slices, copies):
                 else:
                     multiply(weights, stage, now, row, lane, keys, early, mean, 0, False)
             now = np.int32(STAGE - now)
+        wait()  # where there was no key at all, for the first copies
         for i in range(4):
             total[i] += cuda.shfl_xor_sync(ALL, total[i], 1)
             total[i] += cuda.shfl_xor_sync(ALL, total[i], 2)

@@ -120,6 +120,7 @@ def _queries(slices, copies):
                 else:
                     multiply(weights, stage, now, row, lane, keys, early, gradient, 0, False)
             now = np.int32(STAGE - now)
+        wait()  # where there was no key at all, for the first copies
         for i in range(4):
             if first + row + i < work.tq:
                 write(gradient, i, slices, work.scale, dq, at(dq_rows, batch, first + row + i, head * work.d + 4 * lane), lane, work)

@@ -11,7 +11,10 @@ Launches go to CuPy's current stream and return at once; nothing here waits for 
 runs the function as plain Python, thread by thread, on NumPy arrays: this is how the tests run where there is no GPU.
 """
 import functools
+import hashlib
 import threading
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 from numba import cuda
@@ -25,7 +28,8 @@ KERNELS = []  # every kernel of the modules imported so far: what the tests comp
 simulate = None  # what runs (function, grid, block, arguments) in the simulator; the tests bring it
 FRESH = np.nan  # what new memory is full of in the simulator: it shows wherever it is used
 _SCALAR = {np.dtype(kind): getattr(types, kind) for kind in ("float32", "float64", "int32", "uint16")}
-_MOST_VIEWS = 4096
+_MOST = 4096  # views, or launches of a kernel, that are kept
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small grid is what a small model asks for
 
 
 def kernel(signature, threads, blocks=1, variant=None, since=75, **options):
@@ -58,7 +62,7 @@ class Kernel:
     def __init__(self, function, signature, threads, blocks, variant, since, options):
         self.function, self.signature, self.threads, self.blocks, self.since, self.options = function, signature, threads, blocks, since, options
         self.name = f"{function.__module__.removeprefix('minitx.kernels.')}.{function.__name__.strip('_')}{'' if variant is None else f'[{variant}]'}"
-        self._compiled = {}
+        self._compiled, self._launches = {}, {}
         self._guard = threading.Lock()
         functools.update_wrapper(self, function)
         KERNELS.append(self)
@@ -72,17 +76,47 @@ class Kernel:
             arguments = [getattr(argument, "simulated", argument) for argument in arguments]  # of what stands for CuPy's arrays, the memory
             simulate(self.function, grid, block, _as_compiled(self.name, self.signature(_SCALAR[dtype]), arguments))
             return
-        dispatcher = self._compiled.get(dtype) or self._compile(dtype)
-        dispatcher[grid, block, _stream()](*[argument if isinstance(argument, (int, float, tuple)) else _view(argument) for argument in arguments])
+        key = dtype, grid, block, _stream()
+        launch = self._launches.get(key)
+        if launch is None:
+            if len(self._launches) >= _MOST:
+                self._launches.clear()
+            dispatcher = self._compiled.get(dtype) or self._compile(dtype)
+            launch = self._launches[key] = type(dispatcher).configure.__wrapped__(dispatcher, *key[1:])  # numba-cuda keeps 128 for all kernels
+        launch(*[argument if isinstance(argument, (int, float, tuple)) else _view(argument) for argument in arguments])
 
     def _compile(self, dtype):
         with self._guard:
             if dtype not in self._compiled:
-                dispatcher = cuda.jit(cache=True, launch_bounds=(self.threads, self.blocks), **self.options)(self.function)
+                dispatcher = self.dispatcher()
                 dispatcher.compile(self.signature(_SCALAR[dtype]))
-                dispatcher.disable_compile()  # only then are numbers converted to the signature
-                self._compiled[dtype] = dispatcher
+                self._compiled[dtype] = only_one_signature(dispatcher)
         return self._compiled[dtype]
+
+    def dispatcher(self):
+        """What numba-cuda makes of the function, with a cache on the disk where one can be written."""
+        options = {"launch_bounds": (self.threads, self.blocks), **self.options}
+        try:
+            dispatcher = cuda.jit(cache=True, **options)(self.function)
+        except RuntimeError:  # neither this folder nor the user's own can be written: compiled anew in every process
+            return cuda.jit(**options)(self.function)
+        # Its own key knows this file but not those of the device functions, and of functions within functions something that differs in every process.
+        dispatcher._cache._index_key = lambda signature, codegen: (signature, codegen.magic_tuple(), self.name, _sources())
+        return dispatcher
+
+
+def only_one_signature(dispatcher):
+    """The dispatcher, compiled for one signature, as one that is for no other: then numbers are converted to it, those in named tuples too."""
+    dispatcher.disable_compile()
+    dispatcher._specialized = True  # as cuda.jit(signature) does
+    return dispatcher
+
+
+@functools.cache
+def _sources():
+    """What the cache of compiled kernels depends on: all kernels' sources, as a device function may be in another file, and the compiler."""
+    files = sorted(Path(__file__).parent.parent.rglob("*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest(), metadata.version("numba-cuda")
 
 
 @functools.cache
@@ -173,7 +207,7 @@ def _view(array):
     if view is None:
         if not array.flags.c_contiguous:
             raise TypeError(f"cuda: an array of shape {array.shape} and strides {array.strides} was not made contiguous for its kernel")
-        if len(_views) >= _MOST_VIEWS:
+        if len(_views) >= _MOST:
             _views.clear()
         view = _views[key] = cuda.from_cuda_array_interface(
             {"shape": array.shape, "strides": None, "typestr": array.dtype.str, "data": (array.data.ptr, False), "version": 3}, sync=False)
