@@ -188,7 +188,8 @@ def _fonts(tokens):
             return None, _no_font(script, _SCRIPTS[script][1][0])
         families.append(family)
     drawn = frozenset().union(*map(_characters, families))
-    if missing := sorted(set("".join(tokens)) - drawn):
+    missing = sorted(character for character in set("".join(tokens)) - drawn if unicodedata.category(character)[0] in "LMN")
+    if missing:
         script = unicodedata.name(missing[0], "such").split()[0].capitalize()
         return None, _no_font(script, f"Noto Sans {script}")
     return families, None

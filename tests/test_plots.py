@@ -68,6 +68,7 @@ def test_a_script_that_no_font_here_has_is_one_sentence_too(tmp_path):
         said = plots.attention_map(["\U00011003"], ["cat"], [[1.0]], tmp_path / "map.png")  # a letter of Brahmi
     assert "no font with Brahmi characters" in said and "Noto Sans Brahmi" in said
     assert (tmp_path / "map.png").read_bytes().startswith(PNG)
+    assert plots._fonts(["\t", "\ue000", "cat"])[1] is None  # what is no letter has no script whose font could be advised
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing(tmp_path):

@@ -120,7 +120,7 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                         gradient = _unbroadcast(node, gradient, parent.shape)
                     if gradient.dtype != parent.dtype:
                         gradient = gradient.astype(parent.dtype)
-                    unshared = sys.getrefcount(gradient) == _ALONE and memory.owns(gradient)
+                    unshared = not create_graph and sys.getrefcount(gradient) == _ALONE and memory.owns(gradient)
                     if isinstance(parent, Node):
                         deliver(parent, gradient, unshared)
                     elif wanted is None and not parent.hooks and not create_graph:
@@ -129,7 +129,7 @@ def propagate(roots, seeds, targets, retain_graph, create_graph, since=None):
                         leaves[parent] = True
                         deliver(parent, gradient, unshared)
             results = gradient = None  # or the next rule would run while these are still held
-            if not retain_graph:
+            if not retain_graph and not (wanted and leading.isdisjoint(node.parents)):  # of a target below which nothing is wanted, the rule did not run
                 node.free()
         for leaf in leaves:
             g = _run_hooks(leaf.hooks, pending[leaf]) if leaf.hooks and since is None else pending[leaf]
@@ -220,8 +220,8 @@ def _run_hooks(hooks, g):
         if (result := hook(tensor)) is not None:
             if np.shape(result) != tensor.shape:
                 raise RuntimeError(f"backward: a hook returned shape {np.shape(result)} for a gradient of shape {tensor.shape}; it must keep the shape")
-            g = (result.data if isinstance(result, graph._Tensor) and not isinstance(g, graph._Tensor) else
-                 result if hasattr(result, "dtype") else np.asarray(result, tensor.dtype))
+            g = result.data if isinstance(result, graph._Tensor) and not isinstance(g, graph._Tensor) else result
+            g = g.astype(tensor.dtype, copy=False) if isinstance(g, np.ndarray) else g if hasattr(g, "shape") else np.asarray(g, tensor.dtype)
     return g
 
 

@@ -187,7 +187,7 @@ def _(g, q, k, v, mask, out, log_sum_exp, heads, causal, lengths, p, key, kv_hea
 
 def _heads_of(packed, heads, kv_heads):
     """Queries, keys and values of a projection (batch, time, (heads + 2 · kv_heads) · d), as views."""
-    d, rest = divmod(packed.shape[-1], heads + 2 * kv_heads)
+    d, rest = divmod(packed.shape[-1], max(1, heads + 2 * kv_heads))
     if rest:
         raise ValueError(f"attention: a projection of {packed.shape[-1]} features does not divide into {heads} heads of queries and 2 · {kv_heads} of keys and values")
     return packed[..., :heads * d], packed[..., heads * d:(heads + kv_heads) * d], packed[..., (heads + kv_heads) * d:]

@@ -154,7 +154,7 @@ class Op:
             elif isinstance(arg, np.generic):
                 scalars = True
             elif isinstance(arg, (list, tuple)):
-                if any(isinstance(item, _Tensor) and item.requires_grad for item in arg):
+                if graded(arg):
                     raise TypeError(f"{self.name}: a list of Tensors is joined with stack or concatenate, which keep their gradients")
                 arg = np.asarray(arg)
             arrays.append(arg)
@@ -214,7 +214,7 @@ class Node:
         if op.rule is None:
             raise TypeError(f"{op.name}: an input requires a gradient but the op has no VJP rule; add one with @{op.name}.vjp")
         if static:  # lengths and the like, which their owner may change before backward
-            static = {name: devices.frozen(value) if hasattr(value, "dtype") else value for name, value in static.items()}
+            static = {name: devices.frozen(value) for name, value in static.items()}
         self.op, self.parents, self.static = op, parents, static
         self.order, self.stamp = next(_count), _writes
         out = tensor.data
@@ -346,6 +346,11 @@ _HINTS = {"gufunc signature": "the last axis of the first must be as long as the
           "could not be broadcast": "shapes are compared from the right; is an axis of extent 1 missing (x[:, None], expand_dims)?",
           "axes don't match": "give a place for every axis; two are exchanged by swapaxes",
           "cannot reshape": "the numbers of elements must agree; one extent may be -1"}
+
+
+def graded(x):
+    """Whether a Tensor that requires a gradient stands somewhere in nested lists."""
+    return isinstance(x, _Tensor) and x.requires_grad or isinstance(x, (list, tuple)) and any(map(graded, x))
 
 
 def bind(tensor_class):

@@ -148,9 +148,7 @@ class Tensor:
             raise RuntimeError("register_hook: this Tensor does not require a gradient, so its hook would never run")
         owner = self.node or self
         owner.hooks = {} if owner.hooks is None else owner.hooks
-        handle = RemovableHandle(owner.hooks)
-        owner.hooks[handle] = hook
-        return handle
+        return RemovableHandle(owner.hooks, hook)
 
     def requires_grad_(self, requires_grad=True):
         """Switch the gradient of a leaf on or off; returns the Tensor itself."""
@@ -293,7 +291,7 @@ def tensor(data, dtype=None, requires_grad=False, device=None):
     float64 arrays stay float64; Python floats become float32, Python integers int64. `requires_grad` needs a floating-point dtype.
     """
     source = data.data if isinstance(data, Tensor) else data
-    if isinstance(source, (list, tuple)) and any(isinstance(item, Tensor) for item in source):
+    if isinstance(source, (list, tuple)) and (graph.graded(source) or any(isinstance(item, Tensor) for item in source)):
         raise TypeError("tensor: a list of Tensors is joined with stack or concatenate, which keep their gradients")
     array = np.array(source, dtype=dtype) if devices.of(source) == "cpu" else source.astype(dtype or source.dtype)
     if dtype is None and array.dtype == np.float64 and not any(hasattr(s, "dtype") for s in (source, *(source if isinstance(source, (list, tuple)) else ()))):

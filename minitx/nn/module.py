@@ -2,7 +2,10 @@
 import contextlib
 import copy
 
+import numpy as np
+
 from ..autograd import Tensor
+from ..autograd.graph import record_write
 from ..hooks import RemovableHandle
 from ..kernels.runtime import devices
 
@@ -32,9 +35,7 @@ class Module:
     def register_forward_hook(self, hook):
         """Call `hook(module, inputs, output)` after each forward; what it returns, unless None, replaces the output. Returns its `RemovableHandle`."""
         hooks = self.__dict__.setdefault("_forward_hooks", {})
-        handle = RemovableHandle(hooks)
-        hooks[handle] = hook
-        return handle
+        return RemovableHandle(hooks, hook)
 
     def named_modules(self, prefix=""):
         """(name, module) of this module and all below, in the order of definition."""
@@ -118,11 +119,14 @@ class Module:
             if arrays[name].shape != value.shape:
                 raise ValueError(f"load_state_dict: {name} has shape {arrays[name].shape} but this model's has {value.shape}; were the settings different?")
         for name, value in own.items():
+            record_write(value)  # a graph that keeps it refuses its backward
             value.data[...] = devices.place(arrays[name], value.data)
         return self
 
     def to(self, where):
         """Move all Tensors to a device ("cpu", "cuda") or give them another floating-point dtype; returns the module."""
+        if not isinstance(where, str) and np.dtype(where).kind != "f":
+            raise TypeError(f"to: {np.dtype(where)} has no gradients; a module is float32 or float64")
         for value in dict(self.named_tensors()).values():
             moved = value.detach().to(where).data
             if moved is not value.data:

@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 
-from minitx.autograd import Tensor, checkpoint, fused, grad, hessian, hvp, jacobian, jvp, no_grad, op, ops, random, tensor, value_and_grad, vjp
+from minitx.autograd import Tensor, checkpoint, fused, grad, gradients, hessian, hvp, jacobian, jvp, no_grad, op, ops, random, tensor, value_and_grad, vjp
 
 X = np.array([[0.3, -1.2, 0.7], [1.1, 0.4, -0.5]])
 V = np.array([[1.0, 2.0, -1.0], [0.5, 0.0, 3.0]])
@@ -285,3 +285,13 @@ def test_argnums_may_be_a_list():
     for position, found in zip((1, 0), grad(lambda a, b: a * b, [1, 0])(0.5, 0.25)):
         assert found.item() == (0.5, 0.25)[1 - position]
     assert [len(row) for row in (jacobian(lambda a, b: a * b, [0, 1])(X, X), hessian(lambda a, b: (a * b).sum(), [0, 1])(X, X))] == [2, 2]
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_what_a_checkpoint_is_given_and_takes_from_around_it_collects_both_gradients(order):
+    x = tensor(X, requires_grad=True)
+    for given in (x, x * 1.5):
+        plain, kept = ((run(lambda p: p * given * p, given)).sum() for run in (lambda function, p: function(p), checkpoint))
+        for _ in range(order):
+            plain, kept = (gradients([value], [x], create_graph=True)[0].sum() for value in (plain, kept))
+        np.testing.assert_allclose(kept, plain, rtol=1e-13)

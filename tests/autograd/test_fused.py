@@ -376,6 +376,7 @@ x34 = Tensor(normal(3, 4))
     (lambda: fused.layer_norm(x34, Tensor(normal(3))), r"weight has shape \(3,\)"),
     (lambda: fused.attention(*[Tensor(normal(1, 2, 6))] * 3, heads=4), "6 features cannot be shared among 4 heads"),
     (lambda: fused.attention(*[Tensor(normal(1, 2, 6))] * 3, heads=2, lengths=np.array([1, 2])), "lengths"),
+    (lambda: fused.self_attention(Tensor(normal(1, 2, 20)), heads=0), "heads=0"),
     (lambda: fused.self_attention(Tensor(normal(1, 2, 20)), heads=2), "a projection of 20 features does not divide into 2 heads of queries and 2 · 2"),
     (lambda: fused.cross_attention(Tensor(normal(1, 3, 8)), Tensor(normal(1, 5, 17)), heads=2), "a projection of 17 features does not divide into 0 heads"),
     (lambda: fused.add_layer_norm(Tensor(normal(2, 4).astype(np.float32)), Tensor(normal(2, 4)), None, None), "inputs are float32 and float64"),

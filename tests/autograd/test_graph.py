@@ -523,3 +523,44 @@ def test_a_hook_may_return_a_number():
         x.register_hook(lambda g: 2.0)
         through(x).sum().backward()
         assert x.grad.item() == 2 and x.grad.dtype == np.float32
+
+
+def test_a_hook_is_forgotten_with_its_tensor_without_the_collector(collector_off):
+    class Anything:
+        pass
+
+    held = Anything()
+    alive, leaf = weakref.ref(held), tensor(1.0, requires_grad=True)
+    leaf.register_hook(lambda g, held=held: None)
+    del leaf, held
+    assert alive() is None
+
+
+def test_a_hook_cannot_change_the_dtype_of_a_gradient():
+    for given in (np.array([1, 2]), np.array([1.0, 2.0]), [1, 2]):
+        x = tensor([1.0, 2.0], requires_grad=True)
+        x.register_hook(lambda g, given=given: given)
+        (x * 3).sum().backward()
+        assert x.grad.dtype == np.float32 and x.grad.tolist() == [1, 2]
+
+
+def test_create_graph_adds_tensors_to_what_a_hook_made_an_array(x):
+    q, h = x ** 3, x * 2
+    h.register_hook(lambda g: g.data * 3)
+    found, = gradients(h.sum() + q.sum(), x, create_graph=True)
+    np.testing.assert_array_equal(found, 3 * x.data ** 2 + 6)
+
+
+def test_a_target_that_nothing_reaches_is_not_freed(x):
+    y, c = x * 3, x * 2
+    assert gradients(ops.where(np.array([False, True, False]), y, y * 2).sum() + 0 * y.sum(), [c]) == [None]
+    c.sum().backward()
+    np.testing.assert_array_equal(x.grad, [2, 2, 2])
+
+
+def test_a_list_that_changes_later_changes_no_gradient():
+    x, low = tensor([1.0, -1.0], requires_grad=True), [0.0, 0.0]
+    y = np.clip(x, low, None)
+    low[0] = 5.0
+    y.sum().backward()
+    assert x.grad.tolist() == [1, 0]

@@ -312,10 +312,13 @@ def test_a_list_of_numbers_that_have_a_dtype_keeps_it():
     assert tensor([1.1]).dtype == tensor([[1.1]]).dtype == tensor([np.float32(1.1)]).dtype == np.float32
 
 
-@pytest.mark.parametrize("call", [lambda a, b: tensor([3.0, 4.0]) * [a, b], lambda a, b: ops.where([True, False], [a, b], 0.0)])
+@pytest.mark.parametrize("call", [lambda a, b: tensor([3.0, 4.0]) * [a, b], lambda a, b: ops.where([True, False], [a, b], 0.0),
+                                  lambda a, b: tensor([3.0, 4.0]) @ [[a, b], [b, a]]])
 def test_a_list_of_tensors_is_never_detached_without_a_word(call):
     a, b = (tensor(value, requires_grad=True) for value in (1.0, 2.0))
     with pytest.raises(TypeError, match="joined with stack or concatenate"):
         call(a, b)
     with no_grad():
         call(tensor(1.0), tensor(2.0))
+    with pytest.raises(TypeError, match="tensor: a list of Tensors"):
+        tensor([[a, b], [b, a]])

@@ -148,3 +148,16 @@ def test_a_module_prints_its_parts():
 def test_a_module_without_forward_says_so():
     with pytest.raises(NotImplementedError, match="Module does not define forward"):
         Module()(X)
+
+
+def test_weights_that_are_loaded_between_forward_and_backward_are_noticed():
+    net = Net()
+    loss, state = net(X).sum(), {name: 2 * array for name, array in net.state_dict().items()}
+    net.load_state_dict(state)
+    with pytest.raises(RuntimeError, match="changed in place before backward"):
+        loss.backward()
+
+
+def test_a_module_is_never_of_whole_numbers():
+    with pytest.raises(TypeError, match="to: int32 has no gradients"):
+        Net().to(np.int32)

@@ -58,7 +58,9 @@ def empty(shape, like):
 
 
 def frozen(value):
-    """A value that nobody else will change: of an array a copy, unless it is read-only and no look into another."""
+    """A value that nobody else will change: of an array a copy, unless it is read-only and no look into another; of a list a tuple."""
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
     changeable = value.flags.writeable or value.base is not None if isinstance(value, np.ndarray) else of(value) == "cuda"
     return value.copy() if changeable else value
 
