@@ -235,7 +235,7 @@ def seed_of(tensor, gradient, create_graph, name="backward"):
     """What the walk starts with at an output: its cotangent, checked, or 1."""
     if gradient is None:
         if tensor.size != 1:
-            raise RuntimeError(f"{name}: the output has shape {tensor.shape}, not one element; pass its cotangent, {name}(…) of the same shape, "
+            raise RuntimeError(f"{name}: the output has shape {tensor.shape}, not one element; pass its cotangent, of the same shape, to {name}, "
                                "or reduce it first (.sum(), .mean())")
         gradient = np.ones_like(tensor.data)
     array = gradient.data if isinstance(gradient, graph._Tensor) else gradient if hasattr(gradient, "dtype") else np.asarray(gradient)

@@ -107,9 +107,9 @@ class Generator:
         return self._with_vectors(self.tokenizer.encode_text(text))
 
     def _with_vectors(self, ids):
-        size = len(self.model.embedding.weight)
-        if len(ids) and max(ids) >= size:
-            raise UserError(f"the tokenizer reads {self.tokenizer.tokens([max(ids)])[0]!r} as token {max(ids)}, but the model has vectors of {size} only")
+        size, largest = len(self.model.embedding.weight), int(np.max(ids, initial=0))
+        if largest >= size:
+            raise UserError(f"the tokenizer reads {self.tokenizer.tokens([largest])[0]!r} as token {largest}, but the model has vectors of {size} only")
         return ids
 
     def _stops(self, stop):

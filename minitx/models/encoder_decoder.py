@@ -34,7 +34,7 @@ class EncoderDecoder(Module):
             (Press and Wolf 2017), which needs one vocabulary for both languages.
         max_length: the longest sequence in ids; seed: of the initial weights.
 
-    The defaults are the proportions of the paper's base model; `minitx train` has its own, see `settings`.
+    By default d_ff is 4 · d_model and dropout 0.1, as in the paper; `minitx train` has defaults of its own, see `settings`.
 
     Raises ValueError for an option that is not one of its words, and for `tie_embeddings` "all" with two vocabularies.
     """
